@@ -1,0 +1,5 @@
+"""`python -m mediakeep`."""
+
+from mediakeep.cli import main
+
+main()
