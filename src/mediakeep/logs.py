@@ -1,0 +1,66 @@
+"""Log lines: JSON for machines or coloured for people, each with the request's id, none with a secret."""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+import structlog
+
+from mediakeep.settings import Settings
+
+_SECRET_NAMES = re.compile(r"password|secret|token|authorization|cookie|api_key|signature", re.IGNORECASE)
+# Bearer tokens, our API keys, signed URLs and database addresses, wherever a library may have put them into its message.
+_SECRET_TEXTS = re.compile(
+    r"(?i)(bearer\s+|\bmk_|signature=|password=|://[^:/@\s]*:(?=[^/\s]*@))[A-Za-z0-9._~+/=%!$&'()*,;-]{4,}"
+)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send everything, the libraries' lines too, to standard error in one form."""
+    to_people = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        hide_secrets,
+    ]
+    renderer: list[structlog.types.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if to_people
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.log_level.upper())
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers[:] = []
+        logging.getLogger(name).propagate = (
+            name != "uvicorn.access"
+        )  # our own access line has the request's id
+    logging.getLogger("uvicorn.error").setLevel(max(logging.getLogger().level, logging.INFO))
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+
+
+def hide_secrets(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """A structlog processor: blank the values that must not be kept, by their name or by their look."""
+    for name, value in event.items():
+        if _SECRET_NAMES.search(name) and value:
+            event[name] = "***"
+        elif isinstance(value, str):
+            event[name] = _SECRET_TEXTS.sub(r"\1***", value)
+    return event

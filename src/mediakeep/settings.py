@@ -1,0 +1,259 @@
+"""Every option of the program: its type, unit, default and one sentence.
+
+Read once, from `MEDIAKEEP_…` in the environment or a TOML file, then passed down; never a global.
+"""
+
+import os
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from mediakeep.errors import SettingsError
+
+MIB = 1 << 20
+
+PREFIX = "MEDIAKEEP_"
+
+_Words = Annotated[tuple[str, ...], NoDecode]
+
+
+class Settings(BaseSettings):
+    """The options, checked. Each is the variable `MEDIAKEEP_<NAME>` or `name` in the TOML file."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    data: Path = Field(Path("DATA"), description="Folder of the database, the files and the secret key.")
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy address; empty is SQLite in the data folder. `postgresql://user:pass@host/db`.",
+    )
+    storage_url: str = Field(
+        "",
+        description="Where bytes live; empty is the data folder. `s3://bucket/prefix` (also `gs://`, `az://`).",
+    )
+    storage_options: dict[str, str] = Field(
+        {}, description="Options of the object store as JSON, such as `endpoint`, `region`, `access_key_id`."
+    )
+    base_url: str = Field(
+        "",
+        description="Public address of this server, without a final slash. Empty: the request's, on loopback only.",
+    )
+    secret_key: SecretStr = Field(
+        SecretStr(""),
+        description="Signs tokens and URLs, at least 32 characters. Empty: made and kept in the data folder.",
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(1, ge=1, le=64, description="Number of server processes.")
+    embedded_worker: bool = Field(
+        True, description="Run background tasks inside the server processes as well."
+    )
+    task_concurrency: int = Field(2, ge=1, le=64, description="Tasks that one process runs at a time.")
+
+    registration: Literal["closed", "open"] = Field(
+        "closed", description="Whether anybody may register after the first account."
+    )
+    default_visibility: Literal["public", "private"] = Field(
+        "public", description="Visibility of an asset whose upload names none."
+    )
+    access_token_minutes: int = Field(60, ge=1, le=1440, description="Lifetime of an access token, minutes.")
+    session_days: int = Field(
+        30, ge=1, le=365, description="Lifetime of a sign-in (refresh token and cookie), days."
+    )
+
+    uploads_per_minute: int = Field(
+        10, ge=0, le=100_000, description="Uploads a user may start in any 60 s; 0 is no limit."
+    )
+    logins_per_minute: int = Field(
+        10,
+        ge=0,
+        le=10_000,
+        description="Failed logins for one account from one address in any 60 s; 0 is no limit.",
+    )
+    max_upload_bytes: int = Field(
+        50 * MIB, ge=1, le=5 * 1024 * MIB, description="Largest file that /api/v2 takes, bytes."
+    )
+    allowed_types: _Words = Field(
+        ("jpg", "png", "gif", "webp", "mp4", "mov", "mp3", "wav", "pdf"),
+        description="Formats that /api/v2 takes, separated by commas.",
+    )
+    max_request_bytes: int = Field(
+        2 * MIB, ge=1024, le=64 * MIB, description="Largest body of any other request, bytes."
+    )
+
+    cors_origins: _Words = Field(
+        ("*",),
+        description="Origins that may call with a Bearer token or read public files, separated by commas.",
+    )
+    trusted_proxies: _Words = Field(
+        (),
+        description="Addresses or networks whose X-Forwarded-For and X-Forwarded-Proto count, separated by commas.",
+    )
+    public_max_age: int = Field(
+        300, ge=0, le=31_536_000, description="How long public files may be cached, seconds."
+    )
+    max_sign_seconds: int = Field(
+        604_800, ge=1, le=31_536_000, description="Longest life of a signed URL, seconds."
+    )
+
+    decode_processes: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Decode processes of each server process; 0 shares the machine's cores out.",
+    )
+    decode_memory_bytes: int = Field(
+        1024 * MIB, ge=256 * MIB, description="Memory a decode process may take beyond its start, bytes."
+    )
+    max_image_pixels: int = Field(100_000_000, ge=1, description="Largest still image, pixels.")
+    max_heif_pixels: int = Field(40_000_000, ge=1, description="Largest AVIF or HEIC image, pixels.")
+    max_frames: int = Field(300, ge=1, description="Most frames of an animation that are decoded.")
+    max_animation_pixels: int = Field(
+        200_000_000, ge=1, description="Most pixels of all decoded frames together."
+    )
+    max_video_pixels: int = Field(50_000_000, ge=1, description="Largest video frame, pixels.")
+    max_waveform_seconds: int = Field(
+        14_400, ge=1, description="Longest audio that gets a waveform, seconds."
+    )
+
+    sweep_grace: int = Field(
+        86_400, ge=0, description="Age under which the sweep leaves unreferenced bytes alone, seconds."
+    )
+    sweep_interval: int = Field(3600, ge=1, description="Time between two sweeps, seconds.")
+
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="Log lines as JSON or for people; auto looks whether a terminal reads them."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged."
+    )
+
+    @field_validator("allowed_types", "cors_origins", "trusted_proxies", mode="before")
+    @classmethod
+    def _split_words(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(word.strip() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for word in value:
+            try:
+                ip_network(word, strict=False)
+            except ValueError as error:
+                raise ValueError(f"{word!r} is not an address or a network") from error
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_base(cls, value: str) -> str:
+        value = value.rstrip("/")
+        if value:
+            parts = urlsplit(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+                raise ValueError("it must be an http or https address without query or fragment")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and len(value.get_secret_value()) < 32:
+            raise ValueError("it must have at least 32 characters")
+        return value
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if not self.base_url and not is_loopback(self.host):
+            raise ValueError(f"base_url must be set when listening on {self.host}, which is not loopback")
+        if not self.uses_sqlite and not self.secret_key.get_secret_value():
+            raise ValueError("secret_key must be set with a database other than SQLite")
+        return self
+
+    @property
+    def uses_sqlite(self) -> bool:
+        return self.database_url.startswith("sqlite") or not self.database_url
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server, as far as the settings tell."""
+        return is_loopback(self.host) and (
+            not self.base_url or is_loopback(urlsplit(self.base_url).hostname or "")
+        )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = os.environ.get(f"{PREFIX}CONFIG")
+        if not file:
+            return init_settings, env_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=Path(file))
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings of this process. Raises `SettingsError` with one sentence that says what is wrong."""
+    file = os.environ.get(f"{PREFIX}CONFIG")
+    if file and not Path(file).is_file():
+        raise SettingsError(f"{PREFIX}CONFIG: there is no file {file}.")
+    unknown = sorted(name for name in os.environ if _is_unknown(name))
+    if unknown:
+        raise SettingsError(f"{unknown[0]} is not a setting; `mediakeep settings` lists them.")
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # checked by pydantic itself
+    except ValidationError as error:
+        raise SettingsError(_sentence(error)) from error
+    except ValueError as error:
+        raise SettingsError(f"{PREFIX}CONFIG: {file} cannot be read: {error}.") from error
+
+
+def _is_unknown(name: str) -> bool:
+    field = name.removeprefix(PREFIX).lower()
+    return (
+        name.startswith(PREFIX)
+        and field not in Settings.model_fields
+        and not field.startswith(("test_", "config"))
+    )
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:  # a rule over several settings: its text begins with the name of the one to mend
+        name, rest = reason.split(" ", 1)
+        return f"{PREFIX}{name.upper()} {rest}."
+    name = f"{PREFIX}{str(first['loc'][0]).upper()}"
+    if first["type"] == "extra_forbidden":
+        return f"{name} is not a setting; `mediakeep settings` lists them."
+    given = first["input"]
+    shown = "" if "key" in name.lower() else f" (given: {given!r})"
+    return f"{name}: {reason[0].lower()}{reason[1:]}{shown}."
