@@ -1,0 +1,229 @@
+"""Transactions: one write engine and one pool of readers, on SQLite and on PostgreSQL.
+
+SQLite has one writer, and its versions before 3.51.3 can lose a commit when several processes write and checkpoint
+(https://sqlite.org/wal.html#walresetbug). So every process of ours holds a lock file from before BEGIN until COMMIT
+has returned. That is also fairer to waiting writers than SQLite's own busy handler.
+"""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from mediakeep.errors import SettingsError
+from mediakeep.settings import Settings
+
+_MIB = 1 << 20
+
+_T = TypeVar("_T")
+
+
+class Database:
+    """Opens transactions. What reads needs `read()`; whatever changes something needs `write()`."""
+
+    def __init__(
+        self, write_engine: AsyncEngine, read_engine: AsyncEngine, *, lock_file: Path | None
+    ) -> None:
+        self.write_engine = write_engine
+        self.read_engine = read_engine
+        self._turns = _Turns(lock_file) if lock_file else None
+        #: Called with the session's `info` after each commit that succeeded.
+        self.after_commit: list[Callable[[dict[Any, Any]], None]] = []
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.write_engine.dialect.name == "sqlite"
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: commits when the block ends, rolls back when it raises.
+
+        On SQLite nobody else can write meanwhile: read, work, then open this and be quick.
+        """
+        async with self.turn(), AsyncSession(self.write_engine, expire_on_commit=False) as session:
+            try:
+                yield session
+            except BaseException:
+                await uninterrupted(session.rollback())
+                raise
+            await uninterrupted(session.commit())
+        for call in self.after_commit:
+            call(session.info)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A session that cannot change anything; each of its statements sees what is committed by then."""
+        async with AsyncSession(self.read_engine, expire_on_commit=False) as session:
+            yield session
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """The right to write: this process's and, among the processes, the lock file's. Nothing on PostgreSQL."""
+        return self._turns.hold() if self._turns else nullcontext()
+
+    async def check(self) -> None:
+        """Answer whether the database does. Raises what the driver raises."""
+        async with self.read_engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        await self.read_engine.dispose()
+        async with self.turn():  # the last connection to leave checkpoints
+            await self.write_engine.dispose()
+        if self._turns:
+            self._turns.close()
+
+
+class _Turns:
+    """First come, first served within the process; `flock` among processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._mine = asyncio.Lock()
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        await self._mine.acquire()
+        try:
+            await self._lock_file()
+        except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError):
+                self._mine.release()
+            raise
+        try:
+            yield
+        finally:
+            self._release()
+
+    async def _lock_file(self) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting = asyncio.get_running_loop().run_in_executor(
+                None, fcntl.flock, self._descriptor, fcntl.LOCK_EX
+            )
+            try:
+                await asyncio.shield(waiting)
+            except asyncio.CancelledError:
+                # The thread cannot be called back: it will get the lock some time, and must then give it up.
+                waiting.add_done_callback(lambda _: self._release())
+                raise
+
+    def _release(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self._mine.release()
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+async def uninterrupted(work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `work`, which is carried through even when the caller is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def open_database(settings: Settings) -> Database:
+    """The database that the settings name; nothing is read or written yet. Raises `SettingsError`."""
+    if settings.uses_sqlite:
+        return _open_sqlite(_sqlite_path(settings))
+    return _open_postgresql(_parse(settings.database_url))
+
+
+def _parse(address: str) -> URL:
+    try:
+        url = make_url(address)
+    except ArgumentError as error:
+        raise SettingsError("MEDIAKEEP_DATABASE_URL is not a database address.") from error
+    if url.get_backend_name() not in {"postgresql", "postgres"}:
+        raise SettingsError("MEDIAKEEP_DATABASE_URL must begin with sqlite:// or postgresql://.")
+    return url.set(drivername="postgresql+asyncpg")
+
+
+def _sqlite_path(settings: Settings) -> Path:
+    if not settings.database_url:
+        return settings.data / "mediakeep.db"
+    database = make_url(settings.database_url).database
+    if not database or database == ":memory:":
+        raise SettingsError("MEDIAKEEP_DATABASE_URL must name a file; several processes share the database.")
+    return Path(database)
+
+
+def _open_sqlite(path: Path) -> Database:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    url = URL.create("sqlite+aiosqlite", database=str(path))
+    write_engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
+    read_engine = create_async_engine(
+        url,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=4,
+        max_overflow=0,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+    )
+    event.listen(write_engine.sync_engine, "connect", _prepare_sqlite_writer)
+    event.listen(write_engine.sync_engine, "begin", _begin_immediate)
+    event.listen(read_engine.sync_engine, "connect", _prepare_sqlite_reader)
+    return Database(write_engine, read_engine, lock_file=path.with_name("db.lock"))
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A deferred transaction that upgrades fails with "database is locked", whatever the time-out.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare_sqlite_writer(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None
+    _run_pragmas(
+        connection,
+        "journal_mode = WAL",
+        "synchronous = FULL",  # NORMAL survives kill -9 but not a power cut
+        "busy_timeout = 5000",
+        "foreign_keys = ON",
+        f"cache_size = -{64 * 1024}",
+        f"mmap_size = {256 * _MIB}",
+    )
+
+
+def _prepare_sqlite_reader(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None
+    _run_pragmas(
+        connection,
+        "query_only = ON",
+        "busy_timeout = 5000",
+        f"cache_size = -{4 * 1024}",
+        f"mmap_size = {256 * _MIB}",
+    )
+
+
+def _run_pragmas(connection: DBAPIConnection, *pragmas: str) -> None:
+    cursor = connection.cursor()
+    for pragma in pragmas:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _open_postgresql(url: URL) -> Database:
+    write_engine = create_async_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True)
+    read_engine = create_async_engine(
+        url,
+        pool_size=8,
+        max_overflow=8,
+        pool_pre_ping=True,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+    )
+    return Database(write_engine, read_engine, lock_file=None)
