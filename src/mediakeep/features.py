@@ -1,0 +1,20 @@
+"""Every feature's tables and tasks, imported so that the schema and the workers know them."""
+
+from mediakeep.accounts import models as _accounts
+from mediakeep.assets import models as _assets
+from mediakeep.collections import models as _collections
+from mediakeep.db import Base
+from mediakeep.events import models as _events
+from mediakeep.events import tasks as _events_tasks
+from mediakeep.files import models as _files
+from mediakeep.files import tasks as _files_tasks
+from mediakeep.tasks import models as _tasks
+from mediakeep.tasks import tasks as _tasks_tasks
+
+#: The whole schema, as the models have it.
+metadata = Base.metadata
+
+#: The modules whose import registers tasks.
+task_modules = (_events_tasks, _files_tasks, _tasks_tasks)
+
+_table_modules = (_accounts, _assets, _collections, _events, _files, _tasks)

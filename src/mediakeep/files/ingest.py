@@ -1,0 +1,127 @@
+"""From received bytes to a stored file: probe, bytes to a fresh key, then the row. Bytes before rows.
+
+An upload keeps its own bytes until its transaction has committed, and drops them only if the row that it then refers
+to was there before. Keys made of the content's hash would lose uploads: a delete that found no reference would unlink
+what the next upload had just put there.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mediakeep.db.base import insert_into
+from mediakeep.errors import MediakeepError, UnsupportedMedia
+from mediakeep.files.models import File
+from mediakeep.files.receive import Received
+from mediakeep.files.renditions import THUMBNAIL, rendition_key, rendition_prefix
+from mediakeep.library import Library
+from mediakeep.media.facts import Facts
+from mediakeep.media.formats import Format
+from mediakeep.media.limits import limits_from
+from mediakeep.media.pool import Priority
+from mediakeep.media.probe import probe
+from mediakeep.media.render import thumbnail_seconds
+from mediakeep.media.sniff import sniff
+from mediakeep.storage import new_key
+from mediakeep.tasks import enqueue
+
+
+@dataclass(kw_only=True)
+class Ingested:
+    """Content whose bytes are safe in the store and whose row is still to be written by `record`."""
+
+    received: Received
+    format: Format
+    facts: Facts
+    key: str
+    public_id: str
+    #: The key of the row that `record` found or made; None before.
+    recorded_key: str | None = None
+
+    @property
+    def family(self) -> str:
+        """What kind of asset it is. A video container without a picture is audio."""
+        return "audio" if self.format.family == "video" and self.facts.width is None else self.format.family
+
+    async def record(self, session: AsyncSession) -> File:
+        """The file row of this content: the one there is, or a new one with the bytes just stored.
+
+        The upsert waits for a deletion of the same row that is under way, and holds off one to come.
+        """
+        facts = self.facts
+        statement = insert_into(session, File).values(
+            public_id=self.public_id,
+            sha256=self.received.sha256,
+            key=self.key,
+            format=self.format.name,
+            media_type=self.format.media_type,
+            size=self.received.size,
+            width=facts.width,
+            height=facts.height,
+            duration_seconds=facts.duration_seconds,
+            page_count=facts.page_count,
+            details=facts.details,
+            location=facts.location,
+            thumbhash=facts.thumbhash,
+            dominant_color=facts.dominant_color,
+            phash=facts.phash,
+        )
+        statement = statement.on_conflict_do_update(
+            index_elements=["sha256"], set_={"sha256": statement.excluded.sha256}
+        )
+        file = (await session.execute(statement.returning(File))).scalar_one()
+        self.recorded_key = file.key
+        if file.key == self.key and facts.thumbnail is None:
+            await enqueue(session, "files.derive", {"file_id": file.id})
+        return file
+
+
+@asynccontextmanager
+async def ingest(library: Library, received: Received) -> AsyncIterator[Ingested]:
+    """Probe and store what was received; the block records it in its transaction and commits.
+
+    Raises `UndecodableMedia` where the content is not what it claims to be, `Unavailable` where the storage fails.
+    """
+    found = sniff(received.head)
+    if found is None:
+        raise UnsupportedMedia("Invalid file type: the content is of no known type.")
+    facts = await library.decoders.run(
+        probe,
+        str(received.path),
+        found.name,
+        limits_from(library.settings),
+        timeout_seconds=thumbnail_seconds(found.name),
+        priority=Priority.UPLOAD,
+    )
+    content = Ingested(
+        received=received, format=found, facts=facts, key=new_key("files"), public_id=str(uuid.uuid4())
+    )
+    await _put(library, content)
+    try:
+        yield content
+    except MediakeepError:  # raised before the commit: nothing refers to the bytes
+        await _drop(library, content)
+        raise
+    # Whatever else may have happened to the commit, the bytes stay; where it failed the sweep removes them.
+    if content.recorded_key != content.key:
+        await _drop(library, content)
+
+
+async def _put(library: Library, content: Ingested) -> None:
+    puts = [library.store.put(content.key, content.received.path, media_type=content.format.media_type)]
+    if content.facts.thumbnail is not None:
+        puts.append(
+            library.store.put_bytes(
+                rendition_key(content.public_id, THUMBNAIL), content.facts.thumbnail, media_type="image/jpeg"
+            )
+        )
+    await asyncio.gather(*puts)
+
+
+async def _drop(library: Library, content: Ingested) -> None:
+    await library.store.delete([content.key])
+    await library.store.delete_prefix(rendition_prefix(content.public_id))

@@ -1,0 +1,45 @@
+"""Tables of stored content."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, Float, Integer, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from mediakeep.db.base import Base, BigInt, Json, JsonOrNull, PublicId, now_plus
+
+
+class File(Base):
+    """One stored content: its bytes never change, so neither does anything here."""
+
+    __tablename__ = "files"
+
+    id: Mapped[int] = mapped_column(BigInt, primary_key=True)
+    #: Names the folder of its renditions.
+    public_id: Mapped[str] = mapped_column(PublicId, unique=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    #: Where the bytes live; random, never used again.
+    key: Mapped[str] = mapped_column(String(80), unique=True)
+    format: Mapped[str] = mapped_column(String(8))
+    media_type: Mapped[str] = mapped_column(String(64))
+    size: Mapped[int] = mapped_column(BigInteger)
+    width: Mapped[int | None] = mapped_column(Integer)
+    height: Mapped[int | None] = mapped_column(Integer)
+    duration_seconds: Mapped[float | None] = mapped_column(Float)
+    page_count: Mapped[int | None] = mapped_column(Integer)
+    details: Mapped[dict[str, Any]] = mapped_column(Json)
+    location: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)
+    thumbhash: Mapped[str | None] = mapped_column(String(40))
+    dominant_color: Mapped[str | None] = mapped_column(String(7))
+    #: 64 bits as a signed number.
+    phash: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(default=now_plus())
+
+
+class Orphan(Base):
+    """A key without a row, as a sweep found it; a later sweep looks again before it deletes the bytes."""
+
+    __tablename__ = "orphans"
+
+    key: Mapped[str] = mapped_column(String(160), primary_key=True)
+    found_at: Mapped[datetime] = mapped_column(default=now_plus())
