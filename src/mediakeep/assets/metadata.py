@@ -1,0 +1,37 @@
+"""Metadata that users keep with their assets: any JSON object that is not too large or deep to store and show."""
+
+import json
+from typing import Any
+
+from mediakeep.errors import InvalidInput
+
+MAX_BYTES = 64 << 10
+MAX_DEPTH = 32
+
+
+def check_metadata(value: dict[str, Any]) -> dict[str, Any]:
+    """The value as given. Raises `InvalidInput` for what is too large, too deep, or not storable as JSON."""
+    _check(value, 1)
+    try:
+        size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    except ValueError as error:  # NaN and infinities; lone surrogates
+        raise InvalidInput(
+            "metadata must hold numbers and text that JSON can carry.", field="metadata"
+        ) from error
+    if size > MAX_BYTES:
+        raise InvalidInput(f"metadata has at most {MAX_BYTES} bytes as JSON.", field="metadata")
+    return value
+
+
+def _check(value: object, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise InvalidInput(f"metadata is nested at most {MAX_DEPTH} deep.", field="metadata")
+    if isinstance(value, str) and "\0" in value:
+        raise InvalidInput("metadata must not contain NUL characters.", field="metadata")
+    if isinstance(value, dict):
+        for key, one in value.items():
+            _check(key, depth)
+            _check(one, depth + 1)
+    elif isinstance(value, list):
+        for one in value:
+            _check(one, depth + 1)

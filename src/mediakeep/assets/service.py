@@ -1,0 +1,132 @@
+"""The verbs of assets."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mediakeep import collections, events, files
+from mediakeep.accounts.actor import Actor
+from mediakeep.assets.models import Asset, AssetTag, Tag
+from mediakeep.assets.queries import AssetRow, get_row
+from mediakeep.assets.text import fold
+from mediakeep.collections.service import Belonging
+from mediakeep.db import insert_into, now_plus
+from mediakeep.errors import NotFound, PermissionDenied
+from mediakeep.files.models import File
+
+NOT_FOUND = "Asset not found"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewAsset:
+    """What an upload says of its asset; the file is what the bytes say."""
+
+    type: str
+    name: str
+    file_name: str
+    visibility: str
+    tags: list[str] = field(default_factory=list)
+    description: str = ""
+    belonging: Belonging = field(default_factory=Belonging)
+
+
+async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: File) -> AssetRow:
+    """A new asset with this file. Raises `NotFound` for a collection that is not the actor's."""
+    owned = await collections.service.resolve(session, actor.user_id, new.belonging)
+    asset = Asset(
+        public_id=str(uuid.uuid4()),
+        owner_id=actor.user_id,
+        file_id=file.id,
+        type=new.type,
+        name=new.name,
+        file_name=new.file_name,
+        description=new.description,
+        tags=new.tags,
+        metadata_={},
+        visibility=new.visibility,
+        size=file.size,
+        **owned,
+    )
+    session.add(asset)
+    await session.flush()
+    if new.tags:
+        await _set_tags(session, asset, new.tags)
+    await _record(session, "asset.created", asset)
+    belonging = new.belonging
+    return AssetRow(
+        asset=asset,
+        file=file,
+        client_id=belonging.client_id,
+        campaign_id=belonging.campaign_id,
+        project_id=belonging.project_id,
+    )
+
+
+async def update(session: AsyncSession, actor: Actor, public_id: str, changes: dict[str, Any]) -> AssetRow:
+    """Change what `changes` names: columns of the asset, `tags`, and collections by their public ids.
+
+    Raises `NotFound` for an asset or a collection that is not the actor's.
+    """
+    asset = await _get_for_change(session, public_id)
+    if asset.owner_id != actor.user_id:
+        raise NotFound(NOT_FOUND)
+    given = {name: changes[name] for name in vars(Belonging()) if name in changes}
+    owned = await collections.service.resolve(session, actor.user_id, Belonging(**given))
+    columns = {name: value for name, value in changes.items() if name not in given}
+    for name, value in {**columns, **dict.fromkeys(given), **owned}.items():
+        setattr(asset, name, value)
+    asset.updated_at = now_plus()
+    if "tags" in changes:
+        await _set_tags(session, asset, changes["tags"])
+    await session.flush()
+    await _record(session, "asset.updated", asset)
+    return await get_row(session, asset.id)
+
+
+async def remove(session: AsyncSession, actor: Actor, public_id: str) -> None:
+    """Delete an asset, and its file unless another asset shares it.
+
+    Raises `NotFound`, or `PermissionDenied` for somebody else's, which is what this call's clients expect.
+    """
+    asset = await _get_for_change(session, public_id)
+    if asset.owner_id != actor.user_id and not actor.is_admin:
+        raise PermissionDenied("You don't have permission to delete this asset")
+    if asset.file_id is not None:
+        await files.service.lock(session, asset.file_id)
+    await session.execute(delete(Asset).where(Asset.id == asset.id))
+    if asset.file_id is not None:
+        await files.service.release(session, asset.file_id)
+    await _record(session, "asset.deleted", asset)
+
+
+async def _get_for_change(session: AsyncSession, public_id: str) -> Asset:
+    statement = select(Asset).where(Asset.public_id == public_id).with_for_update()
+    asset = await session.scalar(statement)
+    if asset is None:
+        raise NotFound(NOT_FOUND)
+    return asset
+
+
+async def _set_tags(session: AsyncSession, asset: Asset, names: list[str]) -> None:
+    await session.execute(delete(AssetTag).where(AssetTag.asset_id == asset.id))
+    if not names:
+        return
+    by_folded = {fold(name): name for name in names}
+    rows = [
+        {"owner_id": asset.owner_id, "name": name, "folded": folded}
+        for folded, name in sorted(
+            by_folded.items()
+        )  # one order for all, so that two writers cannot deadlock
+    ]
+    await session.execute(insert_into(session, Tag).values(rows).on_conflict_do_nothing())
+    found = select(Tag.id).where(Tag.owner_id == asset.owner_id, Tag.folded.in_(by_folded))
+    links = [{"tag_id": tag_id, "asset_id": asset.id} for tag_id in await session.scalars(found)]
+    await session.execute(insert(AssetTag), links)
+
+
+async def _record(session: AsyncSession, kind: str, asset: Asset) -> None:
+    data = {"type": asset.type, "name": asset.name}
+    await events.record(session, kind, owner_id=asset.owner_id, subject=asset.public_id, data=data)

@@ -1,0 +1,5 @@
+"""What assets belong to: clients, campaigns, personas, projects."""
+
+from mediakeep.collections import service
+
+__all__ = ["service"]
