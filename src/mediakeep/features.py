@@ -2,6 +2,7 @@
 
 from mediakeep.accounts import models as _accounts
 from mediakeep.assets import models as _assets
+from mediakeep.assets import tasks as _assets_tasks
 from mediakeep.collections import models as _collections
 from mediakeep.db import Base
 from mediakeep.events import models as _events
@@ -15,6 +16,6 @@ from mediakeep.tasks import tasks as _tasks_tasks
 metadata = Base.metadata
 
 #: The modules whose import registers tasks.
-task_modules = (_events_tasks, _files_tasks, _tasks_tasks)
+task_modules = (_assets_tasks, _events_tasks, _files_tasks, _tasks_tasks)
 
 _table_modules = (_accounts, _assets, _collections, _events, _files, _tasks)

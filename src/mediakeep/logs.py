@@ -47,6 +47,7 @@ def configure_logging(settings: Settings) -> None:
         logging.getLogger(name).propagate = (
             name != "uvicorn.access"
         )  # our own access line has the request's id
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(max(logging.getLogger().level, logging.INFO))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -24,6 +24,34 @@ MIB = 1 << 20
 
 PREFIX = "MEDIAKEEP_"
 
+#: The formats that a door may take, by the names that `media.formats` gives them.
+KNOWN_FORMATS = frozenset(
+    [
+        "3gp",
+        "avi",
+        "avif",
+        "bmp",
+        "flac",
+        "flv",
+        "gif",
+        "heic",
+        "jpg",
+        "m4a",
+        "mkv",
+        "mov",
+        "mp3",
+        "mp4",
+        "ogg",
+        "pdf",
+        "png",
+        "tiff",
+        "wav",
+        "webm",
+        "webp",
+        "wmv",
+    ]
+)
+
 _Words = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -143,6 +171,14 @@ class Settings(BaseSettings):
     def _split_words(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(word.strip() for word in value.split(",") if word.strip())
+        return value
+
+    @field_validator("allowed_types")
+    @classmethod
+    def _are_formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = set(value) - KNOWN_FORMATS
+        if unknown or not value:
+            raise ValueError(f"it must list formats among {', '.join(sorted(KNOWN_FORMATS))}")
         return value
 
     @field_validator("trusted_proxies")

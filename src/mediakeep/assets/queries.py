@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep import collections
@@ -13,6 +13,7 @@ from mediakeep.accounts.actor import Actor
 from mediakeep.assets.models import Asset, AssetTag, Tag
 from mediakeep.assets.text import fold
 from mediakeep.collections.models import Campaign, Client, Project
+from mediakeep.collections.service import KINDS
 from mediakeep.errors import NotFound
 from mediakeep.files.models import File
 
@@ -50,13 +51,13 @@ class Served:
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """What a list is narrowed to; None does not narrow. Collections are named by the ids that clients know."""
+    """What a list is narrowed to; None and empty do not narrow. Collections are named by the ids that clients know."""
 
     client_id: str | None = None
     campaign_id: str | None = None
     persona_id: str | None = None
     project_id: str | None = None
-    type: str | None = None
+    types: tuple[str, ...] = ()
     tag: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -76,8 +77,18 @@ def visible_to(actor: Actor, *, everyones: bool = False) -> list[ColumnElement[b
     """What a caller's lists and reads begin with: their own, or everybody's where an admin asks for it."""
     if everyones:
         actor.require("admin")
-        return []
-    return [Asset.owner_id == actor.user_id]
+        return not_gone()
+    return [Asset.owner_id == actor.user_id, *not_gone()]
+
+
+def not_gone() -> list[ColumnElement[bool]]:
+    """Leaves out what belongs to a collection that is being deleted; there are hardly ever any."""
+    conditions = []
+    for column, kind in KINDS.items():
+        gone = select(kind.table.id).where(kind.table.gone_at.is_not(None))
+        referring = getattr(Asset, column)
+        conditions.append(referring.is_(None) | referring.not_in(gone))
+    return conditions
 
 
 async def list_assets(
@@ -105,6 +116,21 @@ async def get_asset(session: AsyncSession, actor: Actor, public_id: str) -> Asse
     return _row(row)
 
 
+async def count_by_collection(
+    session: AsyncSession, kind: collections.service.KindName, row_ids: Sequence[int]
+) -> dict[int, int]:
+    """How many assets deleting each of these collections would take along; those with none are left out."""
+    direct = select(getattr(Asset, kind).label("row_id"), Asset.id).where(getattr(Asset, kind).in_(row_ids))
+    if kind == "client_id":
+        # An asset of a client's campaign goes with the client, and counts once if it belongs to both.
+        through = select(Campaign.client_id, Asset.id).join(Campaign, Campaign.id == Asset.campaign_id)
+        belonging = union(direct, through.where(Campaign.client_id.in_(row_ids))).subquery()
+    else:
+        belonging = direct.subquery()
+    counts = select(belonging.c.row_id, func.count().label("assets")).group_by(belonging.c.row_id)
+    return {row.row_id: row.assets for row in await session.execute(counts)}
+
+
 async def find_served(session: AsyncSession, public_id: str) -> Served | None:
     """An asset that has a file, whoever asks: the caller checks who may have it."""
     statement = (
@@ -123,7 +149,7 @@ async def find_served(session: AsyncSession, public_id: str) -> Served | None:
             File.page_count,
         )
         .join(File, File.id == Asset.file_id)
-        .where(Asset.public_id == public_id)
+        .where(Asset.public_id == public_id, *not_gone())
     )
     row = (await session.execute(statement)).one_or_none()
     return Served(**row._mapping) if row else None  # noqa: SLF001 SQLAlchemy's public API, its name notwithstanding
@@ -157,7 +183,7 @@ async def _conditions(
 ) -> list[ColumnElement[bool]] | None:
     """None where a filter names a collection or a tag that the caller has not."""
     conditions = [*visible_to(actor, everyones=everyones), Asset.file_id.is_not(None)]
-    for column in ("client_id", "campaign_id", "persona_id", "project_id"):
+    for column in KINDS:
         given = getattr(filters, column)
         if given is not None:
             owner_id = None if everyones else actor.user_id
@@ -165,8 +191,8 @@ async def _conditions(
             if row_id is None:
                 return None
             conditions.append(getattr(Asset, column) == row_id)
-    if filters.type is not None:
-        conditions.append(Asset.type == filters.type)
+    if filters.types:
+        conditions.append(Asset.type.in_(filters.types))
     if filters.tag is not None:
         tagged = (
             select(AssetTag.asset_id)

@@ -1,6 +1,7 @@
 """The verbs of assets."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mediakeep import collections, events, files
 from mediakeep.accounts.actor import Actor
 from mediakeep.assets.models import Asset, AssetTag, Tag
-from mediakeep.assets.queries import AssetRow, get_row
+from mediakeep.assets.queries import AssetRow, get_row, not_gone
 from mediakeep.assets.text import fold
 from mediakeep.collections.service import Belonging
 from mediakeep.db import insert_into, now_plus
@@ -94,16 +95,19 @@ async def remove(session: AsyncSession, actor: Actor, public_id: str) -> None:
     asset = await _get_for_change(session, public_id)
     if asset.owner_id != actor.user_id and not actor.is_admin:
         raise PermissionDenied("You don't have permission to delete this asset")
-    if asset.file_id is not None:
-        await files.service.lock(session, asset.file_id)
-    await session.execute(delete(Asset).where(Asset.id == asset.id))
-    if asset.file_id is not None:
-        await files.service.release(session, asset.file_id)
-    await _record(session, "asset.deleted", asset)
+    await remove_all(session, [asset])
+
+
+async def remove_all(session: AsyncSession, assets: Sequence[Asset]) -> None:
+    """Delete assets that the caller has locked, and the files that only they had."""
+    await session.execute(delete(Asset).where(Asset.id.in_([asset.id for asset in assets])))
+    await files.service.release(session, [asset.file_id for asset in assets if asset.file_id is not None])
+    for asset in assets:
+        await _record(session, "asset.deleted", asset)
 
 
 async def _get_for_change(session: AsyncSession, public_id: str) -> Asset:
-    statement = select(Asset).where(Asset.public_id == public_id).with_for_update()
+    statement = select(Asset).where(Asset.public_id == public_id, *not_gone()).with_for_update(of=Asset)
     asset = await session.scalar(statement)
     if asset is None:
         raise NotFound(NOT_FOUND)

@@ -2,15 +2,25 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mediakeep.db.base import Base, BigInt, PublicId, now_plus
 
 
+def _gone_index(table: str) -> Index:
+    """The few rows that are being deleted, which every read of assets leaves out."""
+    are_gone = text("gone_at IS NOT NULL")
+    return Index(f"ix_{table}_gone", "id", sqlite_where=are_gone, postgresql_where=are_gone)
+
+
 class Client(Base):
     __tablename__ = "clients"
-    __table_args__ = (Index(None, "owner_id", "created_at", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index(None, "owner_id", "created_at", "id"),
+        _gone_index("clients"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(BigInt, primary_key=True)
     public_id: Mapped[str] = mapped_column(PublicId, unique=True)
@@ -27,6 +37,7 @@ class Campaign(Base):
     __table_args__ = (
         Index(None, "owner_id", "created_at", "id"),
         Index(None, "client_id"),
+        _gone_index("campaigns"),
         {"sqlite_autoincrement": True},
     )
 
@@ -44,7 +55,11 @@ class Persona(Base):
     """Its integer `id` is the one that clients see, so it is never used again."""
 
     __tablename__ = "personas"
-    __table_args__ = (Index(None, "owner_id", "created_at", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index(None, "owner_id", "created_at", "id"),
+        _gone_index("personas"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(BigInt, primary_key=True)
     owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
@@ -57,7 +72,11 @@ class Persona(Base):
 
 class Project(Base):
     __tablename__ = "projects"
-    __table_args__ = (Index(None, "owner_id", "created_at", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        Index(None, "owner_id", "created_at", "id"),
+        _gone_index("projects"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(BigInt, primary_key=True)
     public_id: Mapped[str] = mapped_column(PublicId, unique=True)

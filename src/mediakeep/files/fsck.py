@@ -89,8 +89,7 @@ async def _check_unused(library: Library, *, repair: bool) -> AsyncIterator[Prob
         for file_id in unused:
             if repair:
                 async with library.database.write() as session:
-                    await service.lock(session, file_id)
-                    await service.release(session, file_id)
+                    await service.release(session, [file_id])
             yield Problem(kind="unused", subject=f"file {file_id}", repaired=repair)
         if not unused:
             return

@@ -11,10 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.db.base import insert_into
-from mediakeep.errors import MediakeepError, UnsupportedMedia
+from mediakeep.errors import UnsupportedMedia
 from mediakeep.files.models import File
 from mediakeep.files.receive import Received
 from mediakeep.files.renditions import THUMBNAIL, rendition_key, rendition_prefix
@@ -103,10 +104,11 @@ async def ingest(library: Library, received: Received) -> AsyncIterator[Ingested
     await _put(library, content)
     try:
         yield content
-    except MediakeepError:  # raised before the commit: nothing refers to the bytes
+    except (SQLAlchemyError, OSError, asyncio.CancelledError):
+        raise  # the commit may have happened: the bytes stay, and the sweep removes them if it has not
+    except BaseException:
         await _drop(library, content)
         raise
-    # Whatever else may have happened to the commit, the bytes stay; where it failed the sweep removes them.
     if content.recorded_key != content.key:
         await _drop(library, content)
 

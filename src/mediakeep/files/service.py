@@ -1,9 +1,8 @@
 """The verbs of stored files that need a transaction."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Column, ColumnElement, delete, exists, select
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.db import Base
@@ -11,24 +10,17 @@ from mediakeep.files.models import File
 from mediakeep.tasks import enqueue
 
 
-async def lock(session: AsyncSession, file_id: int) -> None:
-    """Hold off whoever else deletes something that refers to this file, until the commit."""
-    await session.execute(select(File.id).where(File.id == file_id).with_for_update())
+async def release(session: AsyncSession, file_ids: Iterable[int]) -> None:
+    """Delete those of the files that nothing refers to any more.
 
-
-async def release(session: AsyncSession, file_id: int) -> None:
-    """Delete the file unless something still refers to it, which its foreign keys know best.
-
-    Call it in the transaction that took a reference away and had it `lock`ed before. The bytes go by a task after
-    the commit.
+    Call it in the transaction that took the references away. The rows are locked, in one order for everybody: whoever
+    takes the last two references of a file away at the same time does so one after the other. The bytes go by a task
+    after the commit.
     """
-    statement = delete(File).where(File.id == file_id).returning(File.key, File.public_id)
-    try:
-        async with session.begin_nested():
-            row = (await session.execute(statement)).one_or_none()
-    except IntegrityError:
-        return
-    if row:
+    ids = sorted(set(file_ids))
+    await session.execute(select(File.id).where(File.id.in_(ids)).order_by(File.id).with_for_update())
+    statement = delete(File).where(File.id.in_(ids), *_nothing_refers())
+    for row in await session.execute(statement.returning(File.key, File.public_id)):
         await enqueue(session, "files.delete_bytes", {"key": row.key, "public_id": row.public_id})
 
 

@@ -125,8 +125,6 @@ async def _delete_unused_files(library: Library) -> int:
             unused = await service.find_unreferenced(session, limit=_BATCH)
         if not unused:
             return deleted
-        for file_id in unused:
-            async with library.database.write() as session:
-                await service.lock(session, file_id)
-                await service.release(session, file_id)
-            deleted += 1
+        async with library.database.write() as session:
+            await service.release(session, unused)
+        deleted += len(unused)
