@@ -1,0 +1,28 @@
+"""A process for `test_kill.py` that claims a task and never ends it: `python -m tests.tasks.stuck_worker DATA MARK`."""
+
+import asyncio
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from mediakeep.db import open_database
+from mediakeep.settings import Settings
+from mediakeep.tasks import task
+from mediakeep.tasks.worker import Worker
+
+_data, _mark = Path(sys.argv[1]), Path(sys.argv[2])
+
+
+@task("work", lease_seconds=1)
+async def work(library, job):
+    await asyncio.to_thread(_mark.touch)
+    await asyncio.Event().wait()
+
+
+async def main():
+    settings = Settings(data=_data)
+    await Worker(SimpleNamespace(settings=settings, database=open_database(settings))).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
