@@ -1,0 +1,116 @@
+"""Proving a password: limited, slower for those who guess, and never telling what was wrong."""
+
+import asyncio
+import hashlib
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from sqlalchemy import update
+
+from mediakeep.accounts import limits, passwords, service
+from mediakeep.accounts.emails import fold_email
+from mediakeep.accounts.limits import Window
+from mediakeep.accounts.models import User
+from mediakeep.accounts.service import Credentials
+from mediakeep.db import Database
+from mediakeep.errors import InvalidInput, NotAuthenticated
+from mediakeep.settings import Settings
+
+_ACCOUNT_WINDOW_SECONDS = limits.LONGEST_WINDOW_SECONDS
+
+_MAX_COUNTED = 1000
+
+_MAX_DELAY_SECONDS = 4.0
+
+
+async def prove_password(
+    database: Database, settings: Settings, *, email: str, password: str, address: str
+) -> Credentials:
+    """The account of whoever knows its password. Opens transactions of its own, none while it hashes.
+
+    Every attempt is counted before the password is looked at, and uncounted when it was right, so that many at
+    once are as limited as one after the other. Raises `RateLimited`, `NotAuthenticated`.
+    """
+    here, anywhere = await _count(database, settings, email=email, address=address)
+    here.require()
+    await asyncio.sleep(_delay_seconds(anywhere, settings))
+    async with database.read() as session:
+        credentials = await service.find_credentials(session, email)
+    password_hash = credentials.password_hash if credentials else None
+    if not await passwords.verify_password(password_hash, password) or credentials is None:
+        raise NotAuthenticated(service.WRONG_LOGIN)
+    async with database.write() as session:
+        await limits.take_back(session, here, anywhere)
+    if passwords.needs_rehash(credentials.password_hash):
+        return await _rehash(database, credentials, password)
+    return credentials
+
+
+async def limit_by_address(database: Database, settings: Settings, *, what: str, address: str) -> None:
+    """Count one `what` from this address. Raises `RateLimited` beyond the limit of logins."""
+    async with database.write() as session:
+        window = await limits.hit(
+            session, _bucket(what, network_of(address)), limit=settings.logins_per_minute
+        )
+    window.require()
+
+
+def network_of(address: str) -> str:
+    """What one client can choose its addresses from: itself, or with IPv6 the 64 bits that it was given."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ip_network((parsed, 64), strict=False))
+    return address
+
+
+async def _count(
+    database: Database, settings: Settings, *, email: str, address: str
+) -> tuple[Window, Window]:
+    """Count the attempt for the account at this address, and for the account from anywhere."""
+    account = _name_of(email)
+    async with database.write() as session:
+        here = await limits.hit(
+            session, _bucket("login", account, network_of(address)), limit=settings.logins_per_minute
+        )
+        if not here.allowed:
+            return here, here
+        anywhere = await limits.hit(
+            session,
+            _bucket("login", account),
+            limit=_MAX_COUNTED if settings.logins_per_minute else 0,
+            window_seconds=_ACCOUNT_WINDOW_SECONDS,
+        )
+    return here, anywhere
+
+
+def _name_of(email: str) -> str:
+    try:
+        return fold_email(email)
+    except InvalidInput:
+        return email.strip().casefold()
+
+
+def _delay_seconds(anywhere: Window, settings: Settings) -> float:
+    """Nothing for people who mistype; more and more when an account is guessed at from many addresses."""
+    failed = anywhere.limit - anywhere.remaining - 1
+    if not anywhere.limit or failed < settings.logins_per_minute:
+        return 0.0
+    return min(_MAX_DELAY_SECONDS, 0.1 * (failed - settings.logins_per_minute + 1))
+
+
+def _bucket(*parts: str) -> str:
+    """A name of fixed length, in which no address can be read."""
+    return f"{parts[0]}:{hashlib.sha256('|'.join(parts).encode()).hexdigest()}"
+
+
+async def _rehash(database: Database, credentials: Credentials, password: str) -> Credentials:
+    password_hash = await passwords.hash_password(password)
+    async with database.write() as session:
+        await session.execute(
+            update(User)
+            .where(User.id == credentials.user_id, User.password_hash == credentials.password_hash)
+            .values(password_hash=password_hash)
+        )
+    return Credentials(user_id=credentials.user_id, password_hash=password_hash)

@@ -1,0 +1,36 @@
+"""The command `mediakeep`."""
+
+import sys
+
+import click
+
+from mediakeep import __version__
+from mediakeep.cli.accounts import key, user
+from mediakeep.cli.server import migrate, serve, settings, worker
+from mediakeep.cli.upkeep import fsck, gc
+from mediakeep.errors import MediakeepError, SettingsError
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mediakeep")
+def _commands() -> None:
+    """Mediakeep: a media library and backend for generated media.
+
+    Settings come from MEDIAKEEP_… variables, or from a TOML file that MEDIAKEEP_CONFIG names; `mediakeep settings`
+    lists them.
+    """
+
+
+for _command in (serve, worker, migrate, settings, user, key, fsck, gc):
+    _commands.add_command(_command)
+
+
+def main() -> None:
+    """Run a command. Expected failures are one sentence on standard error and exit code 1."""
+    try:
+        _commands()
+    except (SettingsError, MediakeepError) as error:
+        click.echo(f"mediakeep: {error}", err=True)
+        sys.exit(1)

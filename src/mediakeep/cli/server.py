@@ -1,0 +1,135 @@
+"""`mediakeep serve`, `worker`, `migrate` and `settings`."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import click
+import structlog
+import uvicorn
+
+import mediakeep
+from mediakeep import features
+from mediakeep.accounts import service as accounts
+from mediakeep.accounts.secrets import load_secret_key, setup_code
+from mediakeep.db import migrate as migrations
+from mediakeep.db import open_database
+from mediakeep.errors import SettingsError
+from mediakeep.library import open_library
+from mediakeep.logs import configure_logging
+from mediakeep.settings import PREFIX, Settings, load_settings
+from mediakeep.tasks.worker import Worker
+
+log = structlog.get_logger("mediakeep")
+
+
+@click.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: 8000]")
+@click.option("--workers", type=int, help="Number of server processes.  [default: 1]")
+@click.option("--reload", is_flag=True, help="Start anew when the program's files change.")
+def serve(*, host: str | None, port: int | None, workers: int | None, reload: bool) -> None:
+    """Serve the API, and run background tasks."""
+    _override(host=host, port=port, workers=workers)
+    settings = load_settings()
+    os.umask(0o077)
+    configure_logging(settings)
+    secret = load_secret_key(settings)
+    has_users = asyncio.run(_prepare(settings))
+    _greet(settings, None if has_users or settings.is_local else setup_code(secret))
+    uvicorn.run(
+        "mediakeep.app:app_from_environment",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=None if reload else settings.workers,
+        reload=reload,
+        reload_dirs=[str(Path(mediakeep.__file__).parent)] if reload else None,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=15,
+    )
+
+
+def _override(**given: object) -> None:
+    """Put the command's options where the server processes look: they read their settings themselves."""
+    for name, value in given.items():
+        if value is not None:
+            os.environ[f"{PREFIX}{name.upper()}"] = str(value)
+
+
+async def _prepare(settings: Settings) -> bool:
+    """Bring SQLite's schema up to date, check PostgreSQL's; say whether there is any account yet."""
+    database = open_database(settings)
+    try:
+        if database.is_sqlite:
+            await migrations.migrate(database)
+        elif not await migrations.is_current(database):
+            raise SettingsError("The database has another version's schema; run `mediakeep migrate` first.")
+        async with database.read() as session:
+            return await accounts.has_users(session)
+    except OSError as error:
+        raise SettingsError("The database that MEDIAKEEP_DATABASE_URL names does not answer.") from error
+    finally:
+        await database.close()
+
+
+def _greet(settings: Settings, code: str | None) -> None:
+    click.echo(f"Mediakeep {mediakeep.__version__} keeps its data in {settings.data}", err=True)
+    click.echo(f"Serving on {settings.base_url or f'http://{settings.host}:{settings.port}'}", err=True)
+    if code:
+        click.echo(f"The first account is the admin's and needs this set-up code: {code}", err=True)
+
+
+@click.command()
+def worker() -> None:
+    """Run background tasks, without a server."""
+    settings = load_settings()
+    os.umask(0o077)
+    configure_logging(settings)
+    asyncio.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_library(settings) as library:
+        if not await migrations.is_current(library.database):
+            raise SettingsError("The database has another version's schema; run `mediakeep migrate` first.")
+        async with Worker(library):
+            log.info("worker.started", tasks=len(features.task_modules))
+            await stop.wait()
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    settings = load_settings()
+
+    async def work() -> None:
+        database = open_database(settings)
+        try:
+            await migrations.migrate(database)
+        finally:
+            await database.close()
+
+    asyncio.run(work())
+    click.echo("The schema is up to date.")
+
+
+@click.command()
+def settings() -> None:
+    """List every setting: its variable, default and meaning."""
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        shown = "" if name == "secret_key" else ",".join(default) if isinstance(default, tuple) else default
+        click.echo(f"{PREFIX}{name.upper()}={shown}\n    {field.description}")

@@ -1,0 +1,55 @@
+"""`mediakeep fsck` and `gc`: checking the library, and clearing away what crashes left."""
+
+import asyncio
+import sys
+
+import click
+
+from mediakeep import features
+from mediakeep.files.fsck import check_library
+from mediakeep.files.sweep import Swept, sweep
+from mediakeep.library import open_library
+from mediakeep.logs import configure_logging
+from mediakeep.settings import load_settings
+
+_FEATURES = features.metadata  # the check looks at whatever refers to files
+
+
+@click.command()
+@click.option("--verify-content", is_flag=True, help="Read every file and compare its hash; takes long.")
+@click.option(
+    "--repair", is_flag=True, help="Remove what nothing refers to. Lost content cannot be repaired."
+)
+def fsck(*, verify_content: bool, repair: bool) -> None:
+    """Check that every file is there and whole, and that nothing else is. Exit code 0 where nothing is wrong."""
+    settings = load_settings()
+    configure_logging(settings)
+
+    async def work() -> int:
+        problems = 0
+        async with open_library(settings) as library:
+            async for problem in check_library(library, verify_content=verify_content, repair=repair):
+                click.echo(f"{problem.kind}: {problem.subject}{' (repaired)' if problem.repaired else ''}")
+                problems += not problem.repaired
+        return problems
+
+    problems = asyncio.run(work())
+    click.echo("Nothing is wrong." if not problems else f"{problems} problems.")
+    sys.exit(bool(problems))
+
+
+@click.command()
+def gc() -> None:
+    """Clear away what crashes left behind, as the sweep does by itself."""
+    settings = load_settings()
+    configure_logging(settings)
+
+    async def work() -> Swept:
+        async with open_library(settings) as library:
+            return await sweep(library)
+
+    swept = asyncio.run(work())
+    click.echo(
+        f"Removed {swept.scratch_files} temporary files, {swept.unused_files} unused files and {swept.deleted} "
+        f"orphans; noted {swept.noted} for the next time."
+    )

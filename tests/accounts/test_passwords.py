@@ -1,0 +1,51 @@
+import time
+
+import pytest
+from argon2 import PasswordHasher
+
+from mediakeep.accounts import passwords
+from mediakeep.errors import InvalidInput
+
+
+async def test_a_password_is_verified_against_its_hash_only():
+    password_hash = await passwords.hash_password("correct horse")
+    assert password_hash.startswith("$argon2id$")
+    assert await passwords.verify_password(password_hash, "correct horse")
+    assert not await passwords.verify_password(password_hash, "correct horsf")
+
+
+async def test_composed_and_decomposed_letters_are_the_same_password():
+    password_hash = await passwords.hash_password("Äpfelsaft")
+    assert await passwords.verify_password(password_hash, "A\u0308pfelsaft")
+
+
+@pytest.mark.parametrize("password", ["", "1234567", "x" * 1025])
+async def test_too_short_and_too_long_passwords_are_refused(password):
+    with pytest.raises(InvalidInput, match="8 to 1024 characters"):
+        await passwords.hash_password(password)
+
+
+async def test_an_unknown_account_takes_as_long_as_a_known_one(monkeypatch):
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher())
+    password_hash = await passwords.hash_password("correct horse")
+
+    async def seconds(against):
+        best = 1e9
+        for _ in range(3):
+            started = time.perf_counter()
+            assert not await passwords.verify_password(against, "wrong horse")
+            best = min(best, time.perf_counter() - started)
+        return best
+
+    assert await seconds(None) > 0.5 * await seconds(password_hash)
+
+
+async def test_nobody_knows_the_password_of_unknown_accounts():
+    assert not await passwords.verify_password(None, "no one knows")
+
+
+async def test_hashes_with_other_parameters_are_to_be_renewed(monkeypatch):
+    password_hash = await passwords.hash_password("correct horse")
+    assert not passwords.needs_rehash(password_hash)
+    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=2, memory_cost=8, parallelism=1))
+    assert passwords.needs_rehash(password_hash)
