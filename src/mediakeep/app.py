@@ -1,0 +1,140 @@
+"""The application: middleware outside, the surfaces inside, the library open while it runs."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from mediakeep import __version__, features
+from mediakeep.accounts.secrets import load_secret_key
+from mediakeep.files.renditions import RenditionCache
+from mediakeep.http import delivery, health, page
+from mediakeep.http.legacy import assets as legacy
+from mediakeep.http.middleware import EarlyAnswer, LimitBody, RequestLog, SecurityHeaders
+from mediakeep.http.problems import PROBLEM_SCHEMA, install_problem_handlers
+from mediakeep.http.v2 import assets, auth, collections, upload
+from mediakeep.library import open_library
+from mediakeep.logs import configure_logging
+from mediakeep.settings import Settings, load_settings
+from mediakeep.tasks.worker import Worker
+
+DESCRIPTION = """\
+Images, video, audio and PDFs in; their facts, thumbnails and waveforms out; nothing that was acknowledged is lost.
+
+Log in with **Authorize**, or send an API key as `Authorization: Bearer mk_…` or `X-API-Key`. Errors are
+[RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems; `detail` is a plain sentence.
+"""
+
+#: Routes that read their body as a stream, with limits of their own.
+_STREAMING = (r"(/legacy)?/api/v2/upload-asset", r"/api/(clients|campaigns)/[^/]+/assets")
+
+# The worker of this process runs whatever the features have registered.
+_TASKS = features.task_modules
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The server as an ASGI application. Raises `SettingsError`."""
+    settings = settings or load_settings()
+    configure_logging(settings)
+    app = FastAPI(
+        title="Mediakeep",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        middleware=_middleware(settings),
+        docs_url=None,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    app.state.settings = settings
+    app.state.secret = load_secret_key(settings)
+    install_problem_handlers(app)
+    app.include_router(auth.router)
+    app.include_router(upload.router)
+    app.include_router(assets.router)
+    app.include_router(collections.router)
+    app.include_router(legacy.router)
+    app.router.routes.extend(delivery.routes("/api/v2"))
+    app.router.routes.extend(delivery.routes("/legacy/api/v2"))
+    app.include_router(health.router)
+    page.install(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # the way FastAPI documents
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    async with AsyncExitStack() as stack:
+        library = await stack.enter_async_context(open_library(settings))
+        app.state.library = library
+        app.state.renditions = RenditionCache(library)
+        if settings.embedded_worker:
+            await stack.enter_async_context(Worker(library))
+        yield
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    return [
+        Middleware(RequestLog),
+        Middleware(SecurityHeaders),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "X-API-Key",
+                "X-Request-ID",
+                "Idempotency-Key",
+                "Range",
+            ],
+            expose_headers=[
+                "Content-Disposition",
+                "Content-Range",
+                "ETag",
+                "Link",
+                "Location",
+                "RateLimit-Limit",
+                "RateLimit-Remaining",
+                "RateLimit-Reset",
+                "Retry-After",
+                "X-Request-ID",
+                "X-Total-Count",
+            ],
+            max_age=600,
+        ),
+        Middleware(EarlyAnswer),
+        Middleware(LimitBody, max_bytes=settings.max_request_bytes, streaming=_STREAMING),
+    ]
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if not app.openapi_schema:
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            separate_input_output_schemas=False,
+        )
+        schema["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA
+        schema["components"]["schemas"].pop("HTTPValidationError", None)
+        schema["components"]["schemas"].pop("ValidationError", None)
+        for prefix in ("/api/v2", "/legacy/api/v2"):
+            for path, operations in delivery.openapi_paths(prefix).items():
+                schema["paths"].setdefault(path, {}).update(operations)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def app_from_environment() -> FastAPI:
+    """For `uvicorn --factory`: server processes build their own, from the environment that `serve` prepared."""
+    os.umask(0o077)
+    return create_app()

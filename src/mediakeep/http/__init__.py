@@ -1,0 +1,1 @@
+"""What the surfaces share; each surface is a folder of its own and never imports another."""

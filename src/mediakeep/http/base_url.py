@@ -1,0 +1,20 @@
+"""The address under which callers reach this server."""
+
+from fastapi import Request
+
+from mediakeep.settings import is_loopback
+
+
+def base_url(request: Request) -> str:
+    """The setting; without it the request's own, which only a loopback server does without.
+
+    A Host header that is no loopback name is somebody's attempt to have us tell a wrong address.
+    """
+    configured: str = request.app.state.library.settings.base_url
+    if configured:
+        return configured
+    host = request.url.hostname or ""
+    if is_loopback(host) and request.url.port != 0:
+        return f"{request.url.scheme}://{request.url.netloc}"
+    settings = request.app.state.library.settings
+    return f"http://{settings.host}:{settings.port}"

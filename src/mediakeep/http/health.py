@@ -1,0 +1,63 @@
+"""`/healthz` and `/readyz`: whether the process is up, and whether what it stands on answers."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Literal
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from mediakeep.http.auth import library_of
+
+router = APIRouter(tags=["health"])
+
+log = structlog.get_logger(__name__)
+
+_SECONDS = 5.0
+
+State = Literal["ok", "failing"]
+
+
+class Health(BaseModel):
+    status: Literal["ok"]
+
+
+class Readiness(BaseModel):
+    status: State
+    database: State
+    storage: State
+
+
+@router.get("/healthz", response_model=Health, summary="Is the process up?")
+async def healthz() -> dict[str, str]:
+    """Answers as long as the process does."""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/readyz",
+    response_model=Readiness,
+    summary="Can it work?",
+    responses={503: {"model": Readiness, "description": "A part does not answer."}},
+)
+async def readyz(request: Request) -> Response:
+    """Whether the database and the storage answer."""
+    library = library_of(request)
+    database, storage = await asyncio.gather(
+        _state("database", library.database.check()), _state("storage", library.store.check())
+    )
+    failing = "failing" in {database, storage}
+    body = {"status": "failing" if failing else "ok", "database": database, "storage": storage}
+    return Response(to_json(body), status_code=503 if failing else 200, media_type="application/json")
+
+
+async def _state(part: str, check: Awaitable[None]) -> State:
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await check
+    except Exception:
+        log.warning("not_ready", part=part, exc_info=True)
+        return "failing"
+    return "ok"

@@ -1,0 +1,115 @@
+"""`/legacy/api/v2`: upload, list and delete in the older shape."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic_core import to_json
+
+from mediakeep import assets
+from mediakeep.accounts import limits
+from mediakeep.assets.queries import Filters, Page
+from mediakeep.errors import (
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    TooLarge,
+    Unavailable,
+    UndecodableMedia,
+    UnsupportedMedia,
+)
+from mediakeep.files.policy import Policy
+from mediakeep.http.auth import ReadActor, WriteActor, library_of
+from mediakeep.http.base_url import base_url
+from mediakeep.http.doors import describe_formats, policy_of
+from mediakeep.http.legacy.schemas import AssetList, Deleted, Uploaded, render_listed, render_uploaded
+from mediakeep.http.paging import page_headers
+from mediakeep.http.problems import problem_responses
+from mediakeep.http.sessions import ReadSession, WriteSession
+from mediakeep.http.upload import UPLOAD_BODY, Counted, take_upload
+from mediakeep.settings import Settings
+
+router = APIRouter(prefix="/legacy/api/v2", tags=["legacy"])
+
+#: The formats that the older dialect knew.
+_FORMATS = ("jpg", "png", "gif", "webp", "mp4", "mov")
+
+
+#: What its clients can tell apart.
+_KNOWN = Filters(types=("image", "video"))
+
+
+def _policy(settings: Settings) -> Policy:
+    return policy_of(settings, tuple(name for name in _FORMATS if name in settings.allowed_types))
+
+
+@router.post(
+    "/upload-asset",
+    response_model=Uploaded,
+    openapi_extra=UPLOAD_BODY,
+    responses=problem_responses(
+        UnsupportedMedia,
+        TooLarge,
+        UndecodableMedia,
+        NotAuthenticated,
+        PermissionDenied,
+        NotFound,
+        InvalidInput,
+        RateLimited,
+        Unavailable,
+        unsupported_media=f"Invalid file type: audio/mpeg. Allowed: {describe_formats(_FORMATS)}",
+        too_large="File too large. Maximum size is 50.0MB",
+        undecodable_media="The image is truncated or damaged and cannot be decoded.",
+        not_found="Client not found",
+        invalid_input="The form has no file part named 'file'.",
+    ),
+)
+async def upload_asset(request: Request, actor: WriteActor, window: Counted) -> Response:
+    """Upload an image or a video."""
+    shown = await take_upload(request, actor, _policy(library_of(request).settings), render_uploaded)
+    return Response(to_json(shown), media_type="application/json", headers=limits.rate_limit_headers(window))
+
+
+@router.get(
+    "/assets",
+    response_model=AssetList,
+    responses=problem_responses(NotAuthenticated, PermissionDenied, InvalidInput, Unavailable),
+)
+async def list_assets(
+    request: Request,
+    actor: ReadActor,
+    session: ReadSession,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> Response:
+    """One's own images and videos, newest first."""
+    page = Page(limit=limit, offset=offset)
+    rows, total = await assets.queries.list_assets(session, actor, _KNOWN, page)
+    base = base_url(request)
+    shown = {
+        "success": True,
+        "assets": [render_listed(row, base) for row in rows],
+        "limit": limit,
+        "offset": offset,
+    }
+    headers = page_headers(request, base, total=total, limit=limit, offset=offset)
+    return Response(to_json(shown), media_type="application/json", headers=headers)
+
+
+@router.delete(
+    "/assets/{asset_id}",
+    response_model=Deleted,
+    responses=problem_responses(
+        NotAuthenticated,
+        PermissionDenied,
+        NotFound,
+        Unavailable,
+        not_found="Asset not found",
+        permission_denied="You don't have permission to delete this asset",
+    ),
+)
+async def delete_asset(asset_id: str, actor: WriteActor, session: WriteSession) -> dict[str, Any]:
+    """Delete an asset with its file."""
+    await assets.service.remove(session, actor, asset_id)
+    return {"success": True, "message": f"Asset {asset_id} deleted successfully"}

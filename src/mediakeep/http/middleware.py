@@ -1,0 +1,198 @@
+"""Around every request: its id and log line, the last resort for faults, limits on bodies, and early answers.
+
+Plain ASGI: Starlette's `BaseHTTPMiddleware` costs a task per request and breaks cancellation.
+"""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Sequence
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mediakeep.errors import TooLarge
+from mediakeep.http.problems import internal_error, problem
+
+log = structlog.get_logger("mediakeep.access")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestLog:
+    """Gives each request an id (a sensible `X-Request-ID` is kept), logs one line, and answers faults with 500."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception:
+            log.exception("request.failed", method=scope["method"], path=scope["path"])
+            if status:  # too late for an answer: the server closes the connection
+                raise
+            await internal_error()(scope, receive, send_with_id)
+        finally:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+            )
+
+
+class EarlyAnswer:
+    """Lets a client see an answer that comes before its whole body was read.
+
+    A socket that is closed with unread bytes shows up as a network error, and many clients read nothing before they
+    have sent everything. So: answer, go on reading and throwing away for at most `seconds` or `max_bytes`, then close.
+    """
+
+    def __init__(self, app: ASGIApp, *, seconds: float = 2.0, max_bytes: int = 64 << 20) -> None:
+        self.app = app
+        self.seconds = seconds
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _has_body(scope):
+            await self.app(scope, receive, send)
+            return
+        read_all = False
+        answering_early = False
+
+        async def watched_receive() -> Message:
+            nonlocal read_all
+            message = await receive()
+            read_all = read_all or not message.get("more_body", False)
+            return message
+
+        async def draining_send(message: Message) -> None:
+            nonlocal answering_early
+            if message["type"] == "http.response.start" and not read_all:
+                answering_early = True
+                MutableHeaders(raw=message["headers"])["connection"] = "close"
+            if answering_early and message["type"] == "http.response.body" and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                await self._drain(receive)
+                await send({"type": "http.response.body", "body": b""})
+                return
+            await send(message)
+
+        await self.app(scope, watched_receive, draining_send)
+
+    async def _drain(self, receive: Receive) -> None:
+        left = self.max_bytes
+        try:
+            async with asyncio.timeout(self.seconds):
+                while left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return
+        except TimeoutError:
+            return
+
+
+class LimitBody:
+    """Refuses bodies of more than `max_bytes` (413), except where a route reads its stream with limits of its own."""
+
+    def __init__(self, app: ASGIApp, *, max_bytes: int, streaming: Sequence[str]) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+        self.streaming = [re.compile(pattern) for pattern in streaming]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (
+            scope["type"] != "http"
+            or not _has_body(scope)
+            or any(pattern.fullmatch(scope["path"]) for pattern in self.streaming)
+        ):
+            await self.app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "")
+        if length.isdigit() and int(length) > self.max_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        # A body without a length is read whole first, up to the limit: what follows then never sees half of one.
+        body = bytearray()
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            if len(body) > self.max_bytes:
+                await self._refuse(scope, receive, send)
+                return
+            if not message.get("more_body", False):
+                break
+        await self.app(scope, _replay(bytes(body), receive), send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sentence = f"The request body is too large. This address takes at most {self.max_bytes} bytes."
+        await problem(413, sentence, code=TooLarge.code)(scope, receive, send)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed
+
+
+def _has_body(scope: Scope) -> bool:
+    for name, value in scope["headers"]:
+        if (name == b"content-length" and value != b"0") or name == b"transfer-encoding":
+            return True
+    return False
+
+
+class SecurityHeaders:
+    """Headers that suit every answer; those of user files are stricter and set by delivery."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message["headers"])
+                headers.setdefault("x-content-type-options", "nosniff")
+                headers.setdefault("referrer-policy", "same-origin")
+                if "content-security-policy" not in headers:
+                    headers["content-security-policy"] = "default-src 'none'; frame-ancestors 'none'"
+                if scope["path"].startswith("/api/"):
+                    headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)

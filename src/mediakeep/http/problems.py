@@ -1,0 +1,174 @@
+"""Every error as a problem document (RFC 9457), ours and the framework's alike."""
+
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic_core import to_json
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from mediakeep.errors import MediakeepError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    code: str = "",
+    title: str = "",
+    headers: Mapping[str, str] | None = None,
+    members: Mapping[str, object] | None = None,
+) -> Response:
+    """An answer that says what is wrong. `members` are further fields of the document."""
+    return Response(
+        to_json(document(status, detail, code=code, title=title, members=members)),
+        status_code=status,
+        headers=dict(headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def document(
+    status: int, detail: str, *, code: str = "", title: str = "", members: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    return {
+        "type": f"urn:mediakeep:error:{code}" if code else "about:blank",
+        "title": title or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **(members or {}),
+    }
+
+
+def problem_of(error: MediakeepError) -> Response:
+    return problem(
+        error.status,
+        error.detail,
+        code=error.code,
+        title=error.title,
+        headers=error.headers,
+        members=error.members,
+    )
+
+
+def problem_responses(*errors: type[MediakeepError], **details: str) -> dict[int | str, dict[str, Any]]:
+    """For `responses=` of a route: what it may answer besides success, each with an example.
+
+    `details` gives the sentence of a class by its code with underscores, such as `not_found="Asset not found"`.
+    """
+    described: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        detail = details.get(error.code.replace("-", "_")) or _EXAMPLES.get(error.code, error.title)
+        example = document(error.status, detail, code=error.code, title=error.title)
+        entry = described.setdefault(
+            error.status,
+            {
+                "description": error.title,
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        entry["content"][MEDIA_TYPE]["examples"][error.code] = {"value": example}
+    return described
+
+
+_EXAMPLES = {
+    "not-authenticated": "Not authenticated",
+    "permission-denied": "This API key may not write.",
+    "invalid-input": "limit: Input should be less than or equal to 100",
+    "rate-limited": "Too many requests",
+    "unavailable": "The storage does not answer. Try again in a moment.",
+}
+
+#: The schema that every error answer refers to.
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "title": "Problem",
+    "description": "What went wrong (RFC 9457).",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "description": "Names the kind of problem."},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "A plain sentence for people."},
+        "errors": {
+            "type": "array",
+            "description": "The fields that do not validate.",
+            "items": {
+                "type": "object",
+                "required": ["field", "reason"],
+                "properties": {"field": {"type": "string"}, "reason": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    app.add_exception_handler(MediakeepError, _ours)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _framework)
+    app.add_exception_handler(DBAPIError, _database)
+    app.add_exception_handler(PoolTimeout, _database)
+
+
+async def _ours(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, MediakeepError)
+    return problem_of(error)
+
+
+async def _validation(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = list(_fields(error))
+    return problem(
+        422,
+        "; ".join(f"{one['field']}: {one['reason']}" for one in errors[:3]),
+        code="invalid-input",
+        members={"errors": errors},
+    )
+
+
+def _fields(error: RequestValidationError) -> Iterator[dict[str, str]]:
+    for one in error.errors():
+        where = [str(part) for part in one["loc"] if part not in {"body", "query", "path", "header", "form"}]
+        yield {
+            "field": ".".join(where) or str(one["loc"][0]),
+            "reason": one["msg"].removeprefix("Value error, "),
+        }
+
+
+async def _framework(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    if error.status_code == 404:
+        return problem(404, "There is nothing at this address.", code="not-found", headers=headers)
+    if error.status_code == 405:
+        allowed = headers.get("Allow") or headers.get("allow", "")
+        return problem(405, f"This address takes {allowed} only.", code="method-not-allowed", headers=headers)
+    return problem(error.status_code, str(error.detail), headers=headers)
+
+
+async def _database(_request: Request, error: Exception) -> Response:
+    """A database that is down or overloaded is worth trying again; anything else is a fault of ours."""
+    if isinstance(error, OperationalError | PoolTimeout) or getattr(error, "connection_invalidated", False):
+        log.error(
+            "database.unavailable", error=type(error).__name__, cause=str(error.__cause__ or error)[:500]
+        )
+        return problem_of(Unavailable("The database does not answer. Try again in a moment."))
+    raise error
+
+
+def internal_error() -> Response:
+    """What a caller hears of a fault of ours: nothing but that it happened; the log has the rest."""
+    return problem(
+        500, "Something went wrong on our side. The log has it under this request's id.", code="internal"
+    )

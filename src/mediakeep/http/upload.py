@@ -1,0 +1,159 @@
+"""What all upload doors share: authorised and limited before the first byte is read, then straight to disk."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from mediakeep import assets
+from mediakeep.accounts import idempotency, limits
+from mediakeep.accounts.actor import Actor
+from mediakeep.assets.queries import AssetRow
+from mediakeep.assets.service import NewAsset
+from mediakeep.assets.text import check_name, check_tags, clean_file_name
+from mediakeep.collections.service import Belonging
+from mediakeep.errors import InvalidInput
+from mediakeep.files.ingest import ingest
+from mediakeep.files.policy import Policy
+from mediakeep.http.auth import WriteActor, library_of
+from mediakeep.http.base_url import base_url
+from mediakeep.http.multipart import Form, receive_form
+from mediakeep.library import Library
+
+#: The names of an upload form's fields for where its asset belongs.
+_BELONGING = {
+    "client_id": "clientId",
+    "campaign_id": "campaignId",
+    "persona_id": "personaId",
+    "project_id": "projectId",
+}
+
+#: The form of an upload, for OpenAPI, which FastAPI cannot tell from a route that reads its own stream.
+UPLOAD_BODY: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.MAX_KEY_LENGTH},
+            "description": "The same key and request within a day give the same answer, and one asset.",
+        }
+    ],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "name": {"type": "string", "description": "Display name; else the file's name."},
+                        **{name: {"type": "string"} for name in _BELONGING.values()},
+                        "tags": {
+                            "type": "string",
+                            "description": "A JSON array, or words separated by commas; may be repeated.",
+                        },
+                        "visibility": {"type": "string", "enum": ["public", "private"]},
+                    },
+                }
+            }
+        },
+    },
+}
+
+
+async def _count(request: Request, actor: WriteActor) -> limits.Window:
+    """Count an upload against the caller's limit: the key's own, else the user's. Raises `RateLimited`."""
+    library = library_of(request)
+    limit, bucket = library.settings.uploads_per_minute, f"upload:user:{actor.user_id}"
+    if actor.uploads_per_minute is not None:
+        limit, bucket = actor.uploads_per_minute, f"upload:key:{actor.api_key_id}"
+    if not limit:
+        return limits.Window(limit=0, remaining=0, reset_seconds=0, allowed=True)
+    async with library.database.write() as session:
+        window = await limits.hit(session, bucket, limit=limit)
+    window.require()
+    return window
+
+
+#: A dependency that counts the request as an upload, before its body is read.
+Counted = Annotated[limits.Window, Depends(_count, scope="function")]
+
+
+async def take_upload(
+    request: Request,
+    actor: Actor,
+    policy: Policy,
+    render: Callable[[AssetRow, str], dict[str, Any]],
+    *,
+    belonging: dict[str, str] | None = None,
+) -> dict[str, Any]:
+    """Receive a form, store its file, make an asset of it and `render` that; returns once all of it is safe.
+
+    `belonging` says where the asset belongs besides what the form says. A request that was carried out under the same
+    `Idempotency-Key` gives the answer that it gave then. Raises what the policy, the form, the content and its
+    collections give reason to.
+    """
+    library = library_of(request)
+    key = idempotency.check_key(request.headers.get("idempotency-key"))
+    async with receive_form(request, library.store.scratch, policy=policy) as form:
+        described = _describe(form, library.settings.default_visibility, belonging or {})
+        assert form.received is not None
+        asked = idempotency.fingerprint(request.url.path, form.received.sha256, form.file_name, form.fields)
+        try:
+            if key:
+                await _raise_if_repeated(library, actor, key, asked)
+            async with ingest(library, form.received) as content, library.database.write() as session:
+                file = await content.record(session)
+                new = NewAsset(type=content.family, **described)
+                row = await assets.service.create(session, actor, new, file=file)
+                shown = render(row, base_url(request))
+                if key:
+                    await idempotency.record(session, actor.user_id, key, asked, shown)
+        except idempotency.Repeated as repeated:
+            return repeated.answer
+    return shown
+
+
+async def _raise_if_repeated(library: Library, actor: Actor, key: str, asked: str) -> None:
+    async with library.database.read() as session:
+        answer = await idempotency.find(session, actor.user_id, key, asked)
+    if answer is not None:
+        raise idempotency.Repeated(answer)
+
+
+def _describe(form: Form, default_visibility: str, belonging: dict[str, str]) -> dict[str, Any]:
+    """What the form says of the asset. Raises `InvalidInput`."""
+    file_name = clean_file_name(form.file_name)
+    visibility = form.one("visibility") or default_visibility
+    if visibility not in {"public", "private"}:
+        raise InvalidInput("visibility is public or private.", field="visibility")
+    return {
+        "name": check_name(form.one("name") or file_name),
+        "file_name": file_name,
+        "visibility": visibility,
+        "tags": check_tags(_tags(form.fields.get("tags", []))),
+        "belonging": Belonging(
+            **{column: form.one(field) for column, field in _BELONGING.items()} | belonging
+        ),
+    }
+
+
+def _tags(values: Iterable[str]) -> list[str]:
+    """Tags from JSON arrays or words separated by commas."""
+    found: list[str] = []
+    for value in values:
+        found += _listed(value) if value.lstrip().startswith("[") else value.split(",")
+    return found
+
+
+def _listed(value: str) -> list[str]:
+    try:
+        listed = json.loads(value)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("tags must be a JSON array of strings, or words.", field="tags") from error
+    if not all(isinstance(one, str) for one in listed):
+        raise InvalidInput("tags must be a JSON array of strings, or words.", field="tags")
+    return list(listed)

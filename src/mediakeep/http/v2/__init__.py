@@ -1,0 +1,1 @@
+"""The surface below `/api/v2`."""

@@ -1,0 +1,208 @@
+"""`/api/v2/assets`: list, read, change, delete, sign."""
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AwareDatetime, NaiveDatetime
+from pydantic_core import to_json
+
+from mediakeep import assets
+from mediakeep.assets.metadata import check_metadata
+from mediakeep.assets.queries import AssetRow, Filters, Page
+from mediakeep.assets.text import check_name, check_tags, check_text
+from mediakeep.errors import (
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
+from mediakeep.http.auth import ReadActor, WriteActor, library_of
+from mediakeep.http.base_url import base_url
+from mediakeep.http.paging import page_headers
+from mediakeep.http.problems import problem_responses
+from mediakeep.http.sessions import ReadSession, WriteSession
+from mediakeep.http.signing import sign_query
+from mediakeep.http.times import zulu
+from mediakeep.http.v2.schemas import (
+    Asset,
+    AssetChanges,
+    AssetType,
+    Deleted,
+    SignedUrls,
+    SignRequest,
+    facts,
+    has_thumbnail,
+    render_asset,
+)
+
+router = APIRouter(prefix="/api/v2/assets", tags=["assets"])
+
+_REFUSALS = (NotAuthenticated, PermissionDenied, NotFound, InvalidInput, Unavailable)
+
+Time = AwareDatetime | NaiveDatetime
+
+_COLLECTIONS = {
+    "clientId": "client_id",
+    "campaignId": "campaign_id",
+    "personaId": "persona_id",
+    "projectId": "project_id",
+}
+
+
+@router.get(
+    "",
+    response_model=list[Asset],
+    summary="List assets",
+    responses=problem_responses(NotAuthenticated, PermissionDenied, InvalidInput, Unavailable),
+)
+async def list_assets(
+    request: Request,
+    actor: ReadActor,
+    session: ReadSession,
+    clientId: Annotated[str | None, Query(description="Assets of this client.")] = None,  # noqa: N803 the wire's names
+    campaignId: Annotated[str | None, Query(description="Assets of this campaign.")] = None,  # noqa: N803
+    personaId: Annotated[str | None, Query(description="Assets of this persona.")] = None,  # noqa: N803
+    projectId: Annotated[str | None, Query(description="Assets of this project.")] = None,  # noqa: N803
+    asset_type: Annotated[AssetType | None, Query(description="Assets of this type.")] = None,
+    tag: Annotated[str | None, Query(description="Assets with this tag, in whatever case.")] = None,
+    created_after: Annotated[Time | None, Query(description="ISO 8601; UTC where no zone is given.")] = None,
+    created_before: Annotated[Time | None, Query(description="ISO 8601; UTC where no zone is given.")] = None,
+    sort_by: Annotated[Literal["created_at", "updated_at", "name", "size"], Query()] = "created_at",
+    sort_order: Annotated[Literal["asc", "desc"], Query()] = "desc",
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    all: Annotated[bool, Query(description="An admin's: everybody's assets.")] = False,  # noqa: A002
+) -> Response:
+    """One's own assets, newest first. `X-Total-Count` says how many there are in all, `Link` where the other pages are."""
+    filters = Filters(
+        client_id=clientId,
+        campaign_id=campaignId,
+        persona_id=personaId,
+        project_id=projectId,
+        types=(asset_type,) if asset_type else (),
+        tag=tag,
+        created_after=_in_utc(created_after),
+        created_before=_in_utc(created_before),
+    )
+    page = Page(limit=limit, offset=offset, sort_by=sort_by, descending=sort_order == "desc")
+    rows, total = await assets.queries.list_assets(session, actor, filters, page, everyones=all)
+    base = base_url(request)
+    headers = page_headers(request, base, total=total, limit=limit, offset=offset)
+    return _json([render_asset(row, base) for row in rows], headers=headers)
+
+
+@router.get(
+    "/{asset_id}/info",
+    response_model=Asset,
+    summary="Read an asset",
+    responses=problem_responses(*_REFUSALS, not_found="Asset not found"),
+)
+async def read_asset(request: Request, asset_id: str, actor: ReadActor, session: ReadSession) -> Response:
+    """What is known of an asset, for its owner."""
+    row = await assets.queries.get_asset(session, actor, asset_id)
+    return _json(render_asset(row, base_url(request)))
+
+
+@router.patch(
+    "/{asset_id}",
+    response_model=Asset,
+    summary="Change an asset",
+    responses=problem_responses(*_REFUSALS, not_found="Asset not found"),
+)
+async def change_asset(
+    request: Request, asset_id: str, changes: AssetChanges, actor: WriteActor, session: WriteSession
+) -> Response:
+    """What is absent stays as it is, null clears, `metadata` is replaced whole."""
+    row = await assets.service.update(session, actor, asset_id, _columns(changes))
+    if "metadata" in changes.model_fields_set:
+        _keep_own_metadata(row)
+    return _json(render_asset(row, base_url(request)))
+
+
+@router.delete(
+    "/{asset_id}",
+    response_model=Deleted,
+    summary="Delete an asset",
+    responses=problem_responses(
+        *_REFUSALS,
+        not_found="Asset not found",
+        permission_denied="You don't have permission to delete this asset",
+    ),
+)
+async def delete_asset(asset_id: str, actor: WriteActor, session: WriteSession) -> dict[str, Any]:
+    """Deletes the asset, its file and all that was made of it. Content that another asset shares stays."""
+    await assets.service.remove(session, actor, asset_id)
+    return {"success": True, "message": f"Asset {asset_id} deleted successfully"}
+
+
+@router.post(
+    "/{asset_id}/sign",
+    response_model=SignedUrls,
+    summary="Sign an asset's addresses",
+    responses=problem_responses(*_REFUSALS, not_found="Asset not found"),
+)
+async def sign_asset(
+    request: Request, asset_id: str, wanted: SignRequest, actor: WriteActor, session: ReadSession
+) -> dict[str, Any]:
+    """Addresses that let anybody read a private asset for a while."""
+    longest = library_of(request).settings.max_sign_seconds
+    if wanted.expires_in > longest:
+        raise InvalidInput(f"expires_in is at most {longest} seconds.", field="expires_in")
+    row = await assets.queries.get_asset(session, actor, asset_id)
+    expires_at = int(time.time()) + wanted.expires_in
+
+    def signed(suffix: str) -> str:
+        path = f"/api/v2/assets/{row.asset.public_id}{suffix}"
+        query = sign_query(request.app.state.secret, path, expires_at=expires_at)
+        return f"{base_url(request)}{path}?{query}"
+
+    return {
+        "url": signed(""),
+        "thumbnailUrl": signed("/thumbnail") if has_thumbnail(row) else None,
+        "waveformUrl": signed("/waveform") if row.asset.type == "audio" else None,
+        "expiresAt": zulu(datetime.fromtimestamp(expires_at, UTC)),
+    }
+
+
+def _columns(changes: AssetChanges) -> dict[str, Any]:
+    """The changes that were sent, by the asset's columns and checked. Raises `InvalidInput`."""
+    columns: dict[str, Any] = {}
+    for field in changes.model_fields_set:
+        value = getattr(changes, field)
+        match field:
+            case "name":
+                columns["name"] = check_name(value)
+            case "description":
+                columns["description"] = check_text(
+                    value or "", field="description", max_length=10_000, multiline=True
+                )
+            case "tags":
+                columns["tags"] = check_tags(value or [])
+            case "metadata":
+                columns["metadata_"] = check_metadata(value or {})
+            case "visibility":
+                columns["visibility"] = value
+            case _:
+                columns[_COLLECTIONS[field]] = None if value is None else str(value)
+    return columns
+
+
+def _keep_own_metadata(row: AssetRow) -> None:
+    """Drop what merely repeats the file's facts, as a client does that sends back what it has read."""
+    read_out = facts(row)
+    own = {name: value for name, value in row.asset.metadata_.items() if read_out.get(name) != value}
+    if own != row.asset.metadata_:
+        row.asset.metadata_ = own
+
+
+def _in_utc(time_given: datetime | None) -> datetime | None:
+    if time_given is not None and time_given.tzinfo is None:
+        return time_given.replace(tzinfo=UTC)
+    return time_given
+
+
+def _json(value: Any, *, headers: dict[str, str] | None = None) -> Response:  # anything that JSON can carry
+    return Response(to_json(value), media_type="application/json", headers=headers)

@@ -1,0 +1,111 @@
+"""The bodies of `/api/v2/auth`."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+
+from mediakeep.accounts.actor import Scope
+from mediakeep.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
+from mediakeep.http.times import zulu
+
+_Email = Annotated[
+    str, Field(max_length=320, examples=["you@example.com"], description="Also the name to log in with.")
+]
+_Password = Annotated[str, Field(max_length=MAX_CHARACTERS, examples=["correct horse battery"])]
+_NewPassword = Annotated[
+    str,
+    Field(
+        min_length=MIN_CHARACTERS,
+        max_length=MAX_CHARACTERS,
+        examples=["correct horse battery"],
+        description=f"{MIN_CHARACTERS} to {MAX_CHARACTERS} characters.",
+    ),
+]
+_Time = Annotated[datetime, PlainSerializer(zulu), WithJsonSchema({"type": "string", "format": "date-time"})]
+_Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    Field(description="What the key is for.", examples=["laptop"]),
+]
+
+
+class Registration(BaseModel):
+    email: _Email
+    password: _NewPassword
+    setup_code: str | None = Field(
+        None,
+        max_length=64,
+        description="For the first account of a server that other machines can reach: the code that it printed at start.",
+    )
+
+
+class Login(BaseModel):
+    email: _Email
+    password: _Password
+
+
+class LoginForm(BaseModel):
+    """The password grant of OAuth 2 (RFC 6749 §4.3.2); its other fields are ignored."""
+
+    username: _Email
+    password: _Password
+
+
+class Refresh(BaseModel):
+    refresh_token: str = Field(max_length=200, description="The newest one of this sign-in.")
+
+
+class PasswordChange(BaseModel):
+    old_password: _Password
+    new_password: _NewPassword
+
+
+class NewKey(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "laptop", "scopes": ["read", "write"], "expires_in_days": 90}]
+        }
+    )
+
+    name: _Name
+    scopes: list[Scope] = Field(
+        ["read", "write"], min_length=1, description="`admin` may be given by admins only."
+    )
+    expires_in_days: int | None = Field(None, ge=1, le=3650, description="Null: never.")
+    uploads_per_minute: int | None = Field(
+        None,
+        ge=0,
+        le=100_000,
+        description="A limit of its own, given by admins only; 0 is none. Null: the server's.",
+    )
+
+
+class TokenAnswer(BaseModel):
+    access_token: str = Field(description="For `Authorization: Bearer …`.")
+    refresh_token: str = Field(description="Good once, for `POST /api/v2/auth/refresh`.")
+    token_type: Literal["bearer"]
+    expires_in: int = Field(description="Lifetime of the access token, seconds.", examples=[3600])
+
+
+class Me(BaseModel):
+    id: int
+    email: str
+    is_admin: bool
+    created_at: _Time
+    scopes: list[Scope] = Field(description="What this token or key may do.")
+
+
+class Key(BaseModel):
+    id: str = Field(examples=["6f1c8a52-7f0e-4b8e-9d55-0c4e1f6a2b3d"])
+    name: str
+    prefix: str = Field(description="How the key begins.", examples=["mk_Zk3VbT9q"])
+    scopes: list[Scope]
+    uploads_per_minute: int | None
+    created_at: _Time
+    expires_at: _Time | None
+    last_used_at: _Time | None = Field(description="Exact to a minute.")
+
+
+class CreatedKey(Key):
+    key: str = Field(description="The key itself, shown this once.", examples=["mk_…"])

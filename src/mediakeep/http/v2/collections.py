@@ -1,0 +1,200 @@
+"""`/api/v2/clients` and `/api/v2/campaigns`."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_json
+
+from mediakeep import assets, collections
+from mediakeep.assets.text import MAX_NAME_LENGTH, check_name
+from mediakeep.collections.models import Campaign
+from mediakeep.errors import InvalidInput, NotAuthenticated, NotFound, PermissionDenied, Unavailable
+from mediakeep.http.auth import ReadActor, WriteActor
+from mediakeep.http.base_url import base_url
+from mediakeep.http.paging import page_headers
+from mediakeep.http.problems import problem_responses
+from mediakeep.http.sessions import ReadSession, WriteSession
+from mediakeep.http.times import zulu
+
+router = APIRouter(prefix="/api/v2", tags=["clients and campaigns"])
+
+_LIST_REFUSALS = problem_responses(NotAuthenticated, PermissionDenied, InvalidInput, Unavailable)
+_CLIENT_REFUSALS = problem_responses(
+    NotAuthenticated, PermissionDenied, NotFound, InvalidInput, Unavailable, not_found="Client not found"
+)
+_CAMPAIGN_REFUSALS = problem_responses(
+    NotAuthenticated, PermissionDenied, NotFound, InvalidInput, Unavailable, not_found="Campaign not found"
+)
+
+_Limit = Annotated[int, Query(ge=1, le=100)]
+_Offset = Annotated[int, Query(ge=0, le=2**31)]
+_All = Annotated[bool, Query(description="An admin's: everybody's.")]
+_Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, examples=["Acme"])]
+
+
+class ClientBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: _Name
+
+
+class CampaignBody(ClientBody):
+    clientId: str | None = Field(None, description="The client that it belongs to.")  # noqa: N815 the wire's names
+
+
+class CampaignChanges(BaseModel):
+    """What is absent stays as it is; null takes a campaign away from its client."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: _Name = ""
+    clientId: str | None = None  # noqa: N815
+
+
+class ShownClient(BaseModel):
+    id: str
+    name: str
+    asset_count: int = Field(description="What deleting it would take along.")
+    createdAt: str = Field(description="ISO 8601 in UTC.")  # noqa: N815
+    updatedAt: str = Field(description="ISO 8601 in UTC.")  # noqa: N815
+
+
+class ShownCampaign(ShownClient):
+    clientId: str | None  # noqa: N815
+
+
+@router.post("/clients", status_code=201, response_model=ShownClient, responses=_LIST_REFUSALS)
+async def create_client(body: ClientBody, actor: WriteActor, session: WriteSession) -> dict[str, Any]:
+    """Create a client."""
+    client = await collections.service.create(session, actor, "client_id", {"name": check_name(body.name)})
+    return _client(client, 0)
+
+
+@router.get("/clients", response_model=list[ShownClient], responses=_LIST_REFUSALS)
+async def list_clients(
+    request: Request,
+    actor: ReadActor,
+    session: ReadSession,
+    limit: _Limit = 50,
+    offset: _Offset = 0,
+    all: _All = False,  # noqa: A002 the wire's name
+) -> Response:
+    """One's own clients, newest first."""
+    found, total = await collections.service.list_page(
+        session, actor, "client_id", limit=limit, offset=offset, everyones=all
+    )
+    counts = await assets.queries.count_by_collection(session, "client_id", [one.id for one in found])
+    shown = [_client(one, counts.get(one.id, 0)) for one in found]
+    headers = page_headers(request, base_url(request), total=total, limit=limit, offset=offset)
+    return Response(to_json(shown), media_type="application/json", headers=headers)
+
+
+@router.get("/clients/{client_id}", response_model=ShownClient, responses=_CLIENT_REFUSALS)
+async def read_client(client_id: str, actor: ReadActor, session: ReadSession) -> dict[str, Any]:
+    """A client, and how much belongs to it."""
+    client = await collections.service.get(session, actor, "client_id", client_id)
+    counts = await assets.queries.count_by_collection(session, "client_id", [client.id])
+    return _client(client, counts.get(client.id, 0))
+
+
+@router.patch("/clients/{client_id}", response_model=ShownClient, responses=_CLIENT_REFUSALS)
+async def rename_client(
+    client_id: str, body: ClientBody, actor: WriteActor, session: WriteSession
+) -> dict[str, Any]:
+    """Rename a client."""
+    columns = {"name": check_name(body.name)}
+    client = await collections.service.change(session, actor, "client_id", client_id, columns)
+    counts = await assets.queries.count_by_collection(session, "client_id", [client.id])
+    return _client(client, counts.get(client.id, 0))
+
+
+@router.delete("/clients/{client_id}", status_code=204, responses=_CLIENT_REFUSALS)
+async def delete_client(client_id: str, actor: WriteActor, session: WriteSession) -> None:
+    """Delete a client with its campaigns and all their assets. They are gone at once; their bytes follow."""
+    await collections.service.remove(session, actor, "client_id", client_id)
+
+
+@router.post("/campaigns", status_code=201, response_model=ShownCampaign, responses=_CLIENT_REFUSALS)
+async def create_campaign(body: CampaignBody, actor: WriteActor, session: WriteSession) -> dict[str, Any]:
+    """Create a campaign, of a client or of none."""
+    columns: dict[str, Any] = {"name": check_name(body.name)}
+    if body.clientId is not None:
+        columns["client_id"] = await collections.service.lock_row_id(
+            session, actor.user_id, "client_id", body.clientId
+        )
+    campaign = await collections.service.create(session, actor, "campaign_id", columns)
+    return (await _campaigns(session, [campaign]))[0]
+
+
+@router.get("/campaigns", response_model=list[ShownCampaign], responses=_LIST_REFUSALS)
+async def list_campaigns(
+    request: Request,
+    actor: ReadActor,
+    session: ReadSession,
+    clientId: Annotated[str | None, Query(description="Campaigns of this client.")] = None,  # noqa: N803
+    limit: _Limit = 50,
+    offset: _Offset = 0,
+    all: _All = False,  # noqa: A002 the wire's name
+) -> Response:
+    """One's own campaigns, newest first."""
+    conditions = []
+    if clientId is not None:
+        owner_id = None if all else actor.user_id
+        row_id = await collections.service.find_row_id(session, owner_id, "client_id", clientId)
+        conditions.append(Campaign.client_id == (row_id or -1))
+    found, total = await collections.service.list_page(
+        session, actor, "campaign_id", *conditions, limit=limit, offset=offset, everyones=all
+    )
+    headers = page_headers(request, base_url(request), total=total, limit=limit, offset=offset)
+    shown = await _campaigns(session, found)
+    return Response(to_json(shown), media_type="application/json", headers=headers)
+
+
+@router.get("/campaigns/{campaign_id}", response_model=ShownCampaign, responses=_CAMPAIGN_REFUSALS)
+async def read_campaign(campaign_id: str, actor: ReadActor, session: ReadSession) -> dict[str, Any]:
+    """A campaign, and how much belongs to it."""
+    campaign = await collections.service.get(session, actor, "campaign_id", campaign_id)
+    return (await _campaigns(session, [campaign]))[0]
+
+
+@router.patch("/campaigns/{campaign_id}", response_model=ShownCampaign, responses=_CAMPAIGN_REFUSALS)
+async def change_campaign(
+    campaign_id: str, body: CampaignChanges, actor: WriteActor, session: WriteSession
+) -> dict[str, Any]:
+    """Rename a campaign, or move it to another client."""
+    columns: dict[str, Any] = {}
+    if "name" in body.model_fields_set:
+        columns["name"] = check_name(body.name)
+    if "clientId" in body.model_fields_set:
+        columns["client_id"] = (
+            None
+            if body.clientId is None
+            else await collections.service.lock_row_id(session, actor.user_id, "client_id", body.clientId)
+        )
+    campaign = await collections.service.change(session, actor, "campaign_id", campaign_id, columns)
+    return (await _campaigns(session, [campaign]))[0]
+
+
+@router.delete("/campaigns/{campaign_id}", status_code=204, responses=_CAMPAIGN_REFUSALS)
+async def delete_campaign(campaign_id: str, actor: WriteActor, session: WriteSession) -> None:
+    """Delete a campaign with all its assets. They are gone at once; their bytes follow."""
+    await collections.service.remove(session, actor, "campaign_id", campaign_id)
+
+
+def _client(client: Any, asset_count: int) -> dict[str, Any]:  # a Client or a Campaign, which share these
+    return {
+        "id": client.public_id,
+        "name": client.name,
+        "asset_count": asset_count,
+        "createdAt": zulu(client.created_at),
+        "updatedAt": zulu(client.updated_at),
+    }
+
+
+async def _campaigns(session: ReadSession, campaigns: list[Any]) -> list[dict[str, Any]]:
+    counts = await assets.queries.count_by_collection(session, "campaign_id", [one.id for one in campaigns])
+    owners = await collections.service.public_ids(session, "client_id", {one.client_id for one in campaigns})
+    return [
+        {**_client(one, counts.get(one.id, 0)), "clientId": owners.get(one.client_id)} for one in campaigns
+    ]
