@@ -24,7 +24,6 @@ from tests.processes import Installation, TwoServers, start_two_servers
 from tests.servers.postgres import PostgresServer, running_postgres
 from tests.servers.s3 import S3Server, running_s3
 
-
 SECRET = "for tests only, at least 32 characters"
 PASSWORD = "correct horse battery"
 

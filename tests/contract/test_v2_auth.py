@@ -1,3 +1,4 @@
+import asyncio
 import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -353,7 +354,7 @@ async def test_a_handler_that_fails_does_not_answer_2xx_and_leaves_nothing(admin
 
 
 async def test_nobody_takes_the_write_turn_before_they_are_known(client, admin, database):
-    async with database.write():
+    async with asyncio.timeout(5), database.write():
         assert (await client.post("/write")).status_code == 401
     assert (await admin.post("/write")).json() == 1
     assert (await admin.get("/both")).json() == 1

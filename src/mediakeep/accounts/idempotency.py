@@ -22,7 +22,7 @@ _FIELD = "Idempotency-Key"
 class Repeated(Exception):
     """The request was carried out before, maybe just now by somebody quicker; this was the answer."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
+    def __init__(self, answer: str) -> None:
         super().__init__("the request was carried out before")
         self.answer = answer
 
@@ -39,7 +39,7 @@ def fingerprint(*parts: Any) -> str:  # anything that JSON can carry
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-async def find(session: AsyncSession, user_id: int, key: str, asked: str) -> dict[str, Any] | None:
+async def find(session: AsyncSession, user_id: int, key: str, asked: str) -> str | None:
     """The answer that a user's request with this key had within a day.
 
     Raises `InvalidInput` where that was another request.
@@ -54,7 +54,7 @@ async def find(session: AsyncSession, user_id: int, key: str, asked: str) -> dic
     return row.answer
 
 
-async def record(session: AsyncSession, user_id: int, key: str, asked: str, answer: dict[str, Any]) -> None:
+async def record(session: AsyncSession, user_id: int, key: str, asked: str, answer: str) -> None:
     """Keep an answer, in the transaction of what it answers.
 
     Raises `Repeated` where another request with this key was quicker, so that the transaction rolls back;

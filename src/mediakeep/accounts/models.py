@@ -1,10 +1,9 @@
 """The tables of users, their sign-ins and API keys, and of what the rate limits count."""
 
 from datetime import datetime
-from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ForeignKey, Index, String, text
+from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mediakeep.db import Base, now_plus
@@ -97,5 +96,6 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     #: SHA-256 of what was asked: address, content and fields.
     fingerprint: Mapped[str] = mapped_column(String(64))
-    answer: Mapped[dict[str, Any]]
+    #: JSON as it was sent.
+    answer: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=now_plus(), index=True)

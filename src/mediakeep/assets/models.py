@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mediakeep.db.base import Base, BigInt, Json, PublicId, now_plus
+from mediakeep.db.base import Base, BigInt, Json, PublicId
+from mediakeep.db.functions import now_plus
 
 
 class Asset(Base):

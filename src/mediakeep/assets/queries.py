@@ -1,19 +1,22 @@
 """Selects over assets. Each begins with who asks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, func, select, union
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mediakeep import collections
 from mediakeep.accounts.actor import Actor
 from mediakeep.assets.models import Asset, AssetTag, Tag
 from mediakeep.assets.text import fold
 from mediakeep.collections.models import Campaign, Client, Project
-from mediakeep.collections.service import KINDS
+from mediakeep.collections.service import KINDS, KindName, as_row_value
+from mediakeep.db import Database, HotQuery, as_time
+from mediakeep.db.hot import Value
 from mediakeep.errors import NotFound
 from mediakeep.files.models import File
 
@@ -21,14 +24,123 @@ SortBy = Literal["created_at", "updated_at", "name", "size"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AssetRow:
-    """An asset with its file and the public ids of where it belongs (a persona's is its row id)."""
+class Shape:
+    """How a surface shows an asset: an SQL expression for its JSON, over Asset, File, Client, Campaign and Project.
 
-    asset: Asset
-    file: File
-    client_id: str | None
-    campaign_id: str | None
-    project_id: str | None
+    The database builds the text, which is several times cheaper than rows that become objects that become text. It
+    may use the parameter `base`, the server's address. `metadata` is a member that is added here: what the owner
+    wrote over what was read out of the file, and the file's location only for the owner.
+    """
+
+    json: ColumnElement[str]
+    has_metadata: bool
+
+    def __hash__(self) -> int:
+        return id(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """What a list is narrowed to; None and empty do not narrow. Collections are named by the ids that clients know."""
+
+    client_id: str | None = None
+    campaign_id: str | None = None
+    persona_id: str | None = None
+    project_id: str | None = None
+    types: tuple[str, ...] = ()
+    tag: str | None = None
+    #: Words that all occur in the name, the description or a tag, in whatever case.
+    words: tuple[str, ...] = ()
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+    def given(self) -> Iterator[tuple[str, Value]]:
+        """Each parameter of the query, by its name."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, tuple):
+                yield from ((f"{one.name}_{number}", item) for number, item in enumerate(value))
+            elif value is not None:
+                yield one.name, value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Which part of a list, in which order."""
+
+    limit: int
+    offset: int
+    sort_by: SortBy = "created_at"
+    descending: bool = True
+
+
+def visible_to(actor: Actor, *, everyones: bool = False) -> list[ColumnElement[bool]]:
+    """What a caller's reads begin with: their own, or everybody's where an admin asks for it."""
+    if everyones:
+        actor.require("admin")
+        return [not_gone()]
+    return [Asset.owner_id == actor.user_id, not_gone()]
+
+
+def not_gone() -> ColumnElement[bool]:
+    """Leaves out what belongs to a collection that is being deleted.
+
+    There are hardly ever any: that is looked up once a statement, and spares the look at each row.
+    """
+    some_are_gone = []
+    belongs_to_none = []
+    for column, kind in KINDS.items():
+        gone = select(kind.table.id).where(kind.table.gone_at.is_not(None))
+        referring = getattr(Asset, column)
+        some_are_gone.append(gone.exists())
+        belongs_to_none.append(referring.is_(None) | referring.not_in(gone))
+    none_is_gone = ~select(or_(*some_are_gone).label("some")).scalar_subquery()
+    return none_is_gone | and_(*belongs_to_none)
+
+
+async def list_json(
+    database: Database,
+    actor: Actor,
+    filters: Filters,
+    page: Page,
+    *,
+    shape: Shape,
+    base_url: str,
+    everyones: bool = False,
+) -> tuple[str, int]:
+    """A page of assets as a JSON array, and how many there are in all.
+
+    Somebody else's collection or tag gives an empty list. Raises `PermissionDenied` for `everyones` unless an admin asks.
+    """
+    if everyones:
+        actor.require("admin")
+    values = dict(_parameters(filters), base=base_url, limit=page.limit, offset=page.offset)
+    if not everyones:
+        values["owner_id"] = actor.user_id
+    names = tuple(name for name, _ in filters.given())
+    query, count = _list_queries(shape, names, page.sort_by, page.descending, everyones)
+    rows = await database.fetch(query, values)
+    if rows or not page.offset:
+        total = rows[0][0] if rows else 0
+    else:  # past the end, where no row tells
+        total = (await database.fetch(count, values))[0][0]
+    return "[" + ",".join(_shown(row[1:], actor) for row in rows) + "]", total
+
+
+async def get_json(database: Database, actor: Actor, public_id: str, *, shape: Shape, base_url: str) -> str:
+    """One of the caller's assets as JSON; an admin may read anybody's. Raises `NotFound`."""
+    values: dict[str, Value] = {"public_id": public_id, "owner_id": actor.user_id, "base": base_url}
+    rows = await database.fetch(_one_query(shape, actor.is_admin), values)
+    if not rows:
+        raise NotFound("Asset not found")
+    return _shown(rows[0], actor)
+
+
+async def show(session: AsyncSession, actor: Actor, asset_id: int, *, shape: Shape, base_url: str) -> str:
+    """An asset as JSON by its row id, as this transaction sees it; the caller has checked whose it is."""
+    statement = _joined(*_columns(shape)).where(Asset.id == asset_id)
+    row = (await session.execute(statement, {"base": base_url})).one()
+    return _shown(row, actor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,76 +160,23 @@ class Served:
     file_public_id: str
     page_count: int | None
 
-
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """What a list is narrowed to; None and empty do not narrow. Collections are named by the ids that clients know."""
-
-    client_id: str | None = None
-    campaign_id: str | None = None
-    persona_id: str | None = None
-    project_id: str | None = None
-    types: tuple[str, ...] = ()
-    tag: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
+    @property
+    def has_thumbnail(self) -> bool:
+        """A document that a password protects has none."""
+        return self.type != "document" or self.page_count is not None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """Which part of a list, in which order."""
-
-    limit: int
-    offset: int
-    sort_by: SortBy = "created_at"
-    descending: bool = True
-
-
-def visible_to(actor: Actor, *, everyones: bool = False) -> list[ColumnElement[bool]]:
-    """What a caller's lists and reads begin with: their own, or everybody's where an admin asks for it."""
-    if everyones:
-        actor.require("admin")
-        return not_gone()
-    return [Asset.owner_id == actor.user_id, *not_gone()]
-
-
-def not_gone() -> list[ColumnElement[bool]]:
-    """Leaves out what belongs to a collection that is being deleted; there are hardly ever any."""
-    conditions = []
-    for column, kind in KINDS.items():
-        gone = select(kind.table.id).where(kind.table.gone_at.is_not(None))
-        referring = getattr(Asset, column)
-        conditions.append(referring.is_(None) | referring.not_in(gone))
-    return conditions
-
-
-async def list_assets(
-    session: AsyncSession, actor: Actor, filters: Filters, page: Page, *, everyones: bool = False
-) -> tuple[list[AssetRow], int]:
-    """A page of assets and how many there are in all. Somebody else's collection gives an empty list."""
-    conditions = await _conditions(session, actor, filters, everyones=everyones)
-    if conditions is None:
-        return [], 0
-    total = await session.scalar(select(func.count()).select_from(Asset).where(*conditions)) or 0
-    # The page's ids come from the index alone; only those rows are then read and joined.
-    order = _order(page)
-    ids = select(Asset.id).where(*conditions).order_by(*order).limit(page.limit).offset(page.offset)
-    wanted = ids.subquery()
-    rows = await session.execute(_rows().join(wanted, wanted.c.id == Asset.id).order_by(*order))
-    return [_row(row) for row in rows], total
-
-
-async def get_asset(session: AsyncSession, actor: Actor, public_id: str) -> AssetRow:
-    """One of the caller's assets; an admin may read anybody's. Raises `NotFound`."""
-    mine = visible_to(actor, everyones=actor.is_admin)
-    row = (await session.execute(_rows().where(Asset.public_id == public_id, *mine))).one_or_none()
-    if row is None:
-        raise NotFound("Asset not found")
-    return _row(row)
+async def find_served(database: Database, public_id: str) -> Served | None:
+    """An asset that has a file, whoever asks: the caller checks who may have it."""
+    rows = await database.fetch(_SERVED, {"public_id": public_id})
+    if not rows:
+        return None
+    values = dict(zip((one.name for one in fields(Served)), rows[0], strict=True))
+    return Served(**{**values, "created_at": as_time(values["created_at"])})
 
 
 async def count_by_collection(
-    session: AsyncSession, kind: collections.service.KindName, row_ids: Sequence[int]
+    session: AsyncSession, kind: KindName, row_ids: Sequence[int]
 ) -> dict[int, int]:
     """How many assets deleting each of these collections would take along; those with none are left out."""
     direct = select(getattr(Asset, kind).label("row_id"), Asset.id).where(getattr(Asset, kind).in_(row_ids))
@@ -131,82 +190,128 @@ async def count_by_collection(
     return {row.row_id: row.assets for row in await session.execute(counts)}
 
 
-async def find_served(session: AsyncSession, public_id: str) -> Served | None:
-    """An asset that has a file, whoever asks: the caller checks who may have it."""
-    statement = (
-        select(
-            Asset.owner_id,
-            Asset.type,
-            Asset.visibility,
-            Asset.file_name.label("name"),
-            Asset.created_at,
-            File.key,
-            File.size,
-            File.sha256,
-            File.format,
-            File.media_type,
-            File.public_id.label("file_public_id"),
-            File.page_count,
+def _shown(row: Sequence[Any], actor: Actor) -> str:
+    """The row's JSON with its metadata, from (owner, JSON[, facts, metadata])."""
+    owner_id, text, *rest = row
+    if not rest:
+        return str(text)
+    facts, own = (one if isinstance(one, str) else json.dumps(one) for one in rest)
+    if own != "{}" or owner_id != actor.user_id:
+        merged = json.loads(facts) | json.loads(own)
+        if owner_id != actor.user_id:
+            merged.pop("location", None)
+        facts = json.dumps(merged, ensure_ascii=False)
+    return f'{text[:-1]}, "metadata": {facts}}}'
+
+
+def _parameters(filters: Filters) -> Iterator[tuple[str, Value]]:
+    """The filters' values as the columns have them."""
+    for name, value in filters.given():
+        if name in KINDS:
+            yield name, as_row_value(name, str(value))
+        elif name == "tag":
+            yield name, fold(str(value))
+        elif name.startswith("words_"):
+            yield name, f"%{_escaped(str(value).lower())}%"
+        else:
+            yield name, value
+
+
+def _escaped(text: str) -> str:
+    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+
+
+@lru_cache(maxsize=256)
+def _list_queries(
+    shape: Shape, names: tuple[str, ...], sort_by: SortBy, descending: bool, everyones: bool
+) -> tuple[HotQuery, HotQuery]:
+    conditions = [_condition(name, everyones=everyones) for name in names if not name.startswith("types_")]
+    types = [bindparam(name, type_=Asset.type.type) for name in names if name.startswith("types_")]
+    if types:
+        conditions.append(or_(*(Asset.type == one for one in types)))
+    if not everyones:
+        conditions.append(Asset.owner_id == bindparam("owner_id", type_=Asset.owner_id.type))
+    conditions += [Asset.file_id.is_not(None), not_gone()]
+    columns = (getattr(Asset, sort_by), Asset.id)
+    order = [column.desc() if descending else column.asc() for column in columns]
+    count = select(func.count()).select_from(Asset).where(*conditions)
+    # The page's ids come from the index alone; only those rows are then read and joined.
+    page = select(Asset.id).where(*conditions).order_by(*order)
+    page = page.limit(bindparam("limit", type_=File.id.type)).offset(bindparam("offset", type_=File.id.type))
+    wanted = page.subquery()
+    listed = _joined(count.scalar_subquery().label("total"), *_columns(shape))
+    return HotQuery(listed.join(wanted, wanted.c.id == Asset.id).order_by(*order)), HotQuery(count)
+
+
+def _condition(name: str, *, everyones: bool) -> ColumnElement[bool]:
+    if name in KINDS:
+        kind = KINDS[name]
+        mine = select(kind.table.id).where(
+            kind.public_id == bindparam(name, type_=kind.public_id.type), kind.table.gone_at.is_(None)
         )
-        .join(File, File.id == Asset.file_id)
-        .where(Asset.public_id == public_id, *not_gone())
+        if not everyones:
+            mine = mine.where(kind.table.owner_id == bindparam("owner_id", type_=Asset.owner_id.type))
+        matches: ColumnElement[bool] = getattr(Asset, name) == mine.scalar_subquery()
+        return matches
+    if name == "tag":
+        tagged = select(AssetTag.asset_id).join(Tag, Tag.id == AssetTag.tag_id)
+        tagged = tagged.where(Tag.folded == bindparam("tag", type_=Tag.folded.type))
+        return Asset.id.in_(tagged if everyones else tagged.where(Tag.owner_id == Asset.owner_id))
+    if name.startswith("words_"):
+        return _contains(name)
+    if name == "created_after":
+        return Asset.created_at > bindparam(name, type_=Asset.created_at.type)
+    return Asset.created_at < bindparam(name, type_=Asset.created_at.type)
+
+
+def _contains(name: str) -> ColumnElement[bool]:
+    word = bindparam(name, type_=Asset.name.type)
+    tagged = select(AssetTag.asset_id).join(Tag, Tag.id == AssetTag.tag_id)
+    return or_(
+        func.lower(Asset.name).like(word, escape="/"),
+        func.lower(Asset.description).like(word, escape="/"),
+        Asset.id.in_(tagged.where(Tag.owner_id == Asset.owner_id, Tag.folded.like(word, escape="/"))),
     )
-    row = (await session.execute(statement)).one_or_none()
-    return Served(**row._mapping) if row else None  # noqa: SLF001 SQLAlchemy's public API, its name notwithstanding
 
 
-async def get_row(session: AsyncSession, asset_id: int) -> AssetRow:
-    """An asset by its row id, for callers that have checked whose it is."""
-    statement = _rows().where(Asset.id == asset_id).execution_options(populate_existing=True)
-    return _row((await session.execute(statement)).one())
+@lru_cache(maxsize=16)
+def _one_query(shape: Shape, everyones: bool) -> HotQuery:
+    statement = _joined(*_columns(shape)).where(
+        Asset.public_id == bindparam("public_id", type_=Asset.public_id.type), not_gone()
+    )
+    if not everyones:
+        statement = statement.where(Asset.owner_id == bindparam("owner_id", type_=Asset.owner_id.type))
+    return HotQuery(statement)
 
 
-def _rows() -> Select[Any, Any, Any, Any, Any]:
+def _columns(shape: Shape) -> list[Any]:
+    return [Asset.owner_id, shape.json, *([File.facts, Asset.metadata_] if shape.has_metadata else [])]
+
+
+def _joined(*columns: Any) -> Select[Any]:
+    statement: Select[Any] = select(*columns).select_from(Asset).join(File, File.id == Asset.file_id)
     return (
-        select(Asset, File, Client.public_id, Campaign.public_id, Project.public_id)
-        .join(File, File.id == Asset.file_id)
-        .outerjoin(Client, Client.id == Asset.client_id)
+        statement.outerjoin(Client, Client.id == Asset.client_id)
         .outerjoin(Campaign, Campaign.id == Asset.campaign_id)
         .outerjoin(Project, Project.id == Asset.project_id)
     )
 
 
-def _row(row: Sequence[Any]) -> AssetRow:
-    asset, file, client_id, campaign_id, project_id = row
-    return AssetRow(
-        asset=asset, file=file, client_id=client_id, campaign_id=campaign_id, project_id=project_id
+_SERVED = HotQuery(
+    select(
+        Asset.owner_id,
+        Asset.type,
+        Asset.visibility,
+        Asset.file_name,
+        Asset.created_at,
+        File.key,
+        File.size,
+        File.sha256,
+        File.format,
+        File.media_type,
+        File.public_id,
+        File.page_count,
     )
-
-
-async def _conditions(
-    session: AsyncSession, actor: Actor, filters: Filters, *, everyones: bool
-) -> list[ColumnElement[bool]] | None:
-    """None where a filter names a collection or a tag that the caller has not."""
-    conditions = [*visible_to(actor, everyones=everyones), Asset.file_id.is_not(None)]
-    for column in KINDS:
-        given = getattr(filters, column)
-        if given is not None:
-            owner_id = None if everyones else actor.user_id
-            row_id = await collections.service.find_row_id(session, owner_id, column, given)
-            if row_id is None:
-                return None
-            conditions.append(getattr(Asset, column) == row_id)
-    if filters.types:
-        conditions.append(Asset.type.in_(filters.types))
-    if filters.tag is not None:
-        tagged = (
-            select(AssetTag.asset_id)
-            .join(Tag, Tag.id == AssetTag.tag_id)
-            .where(Tag.folded == fold(filters.tag))
-        )
-        conditions.append(Asset.id.in_(tagged if everyones else tagged.where(Tag.owner_id == actor.user_id)))
-    if filters.created_after is not None:
-        conditions.append(Asset.created_at > filters.created_after)
-    if filters.created_before is not None:
-        conditions.append(Asset.created_at < filters.created_before)
-    return conditions
-
-
-def _order(page: Page) -> list[ColumnElement[Any]]:
-    columns = (getattr(Asset, page.sort_by), Asset.id)
-    return [column.desc() if page.descending else column.asc() for column in columns]
+    .join(File, File.id == Asset.file_id)
+    .where(Asset.public_id == bindparam("public_id", type_=Asset.public_id.type), not_gone())
+)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mediakeep import collections, events, files
 from mediakeep.accounts.actor import Actor
 from mediakeep.assets.models import Asset, AssetTag, Tag
-from mediakeep.assets.queries import AssetRow, get_row, not_gone
+from mediakeep.assets.queries import not_gone
 from mediakeep.assets.text import fold
 from mediakeep.collections.service import Belonging
 from mediakeep.db import insert_into, now_plus
@@ -34,7 +34,7 @@ class NewAsset:
     belonging: Belonging = field(default_factory=Belonging)
 
 
-async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: File) -> AssetRow:
+async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: File) -> Asset:
     """A new asset with this file. Raises `NotFound` for a collection that is not the actor's."""
     owned = await collections.service.resolve(session, actor.user_id, new.belonging)
     asset = Asset(
@@ -56,17 +56,10 @@ async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: Fi
     if new.tags:
         await _set_tags(session, asset, new.tags)
     await _record(session, "asset.created", asset)
-    belonging = new.belonging
-    return AssetRow(
-        asset=asset,
-        file=file,
-        client_id=belonging.client_id,
-        campaign_id=belonging.campaign_id,
-        project_id=belonging.project_id,
-    )
+    return asset
 
 
-async def update(session: AsyncSession, actor: Actor, public_id: str, changes: dict[str, Any]) -> AssetRow:
+async def update(session: AsyncSession, actor: Actor, public_id: str, changes: dict[str, Any]) -> Asset:
     """Change what `changes` names: columns of the asset, `tags`, and collections by their public ids.
 
     Raises `NotFound` for an asset or a collection that is not the actor's.
@@ -84,7 +77,7 @@ async def update(session: AsyncSession, actor: Actor, public_id: str, changes: d
         await _set_tags(session, asset, changes["tags"])
     await session.flush()
     await _record(session, "asset.updated", asset)
-    return await get_row(session, asset.id)
+    return asset
 
 
 async def remove(session: AsyncSession, actor: Actor, public_id: str) -> None:
@@ -107,7 +100,7 @@ async def remove_all(session: AsyncSession, assets: Sequence[Asset]) -> None:
 
 
 async def _get_for_change(session: AsyncSession, public_id: str) -> Asset:
-    statement = select(Asset).where(Asset.public_id == public_id, *not_gone()).with_for_update(of=Asset)
+    statement = select(Asset).where(Asset.public_id == public_id, not_gone()).with_for_update(of=Asset)
     asset = await session.scalar(statement)
     if asset is None:
         raise NotFound(NOT_FOUND)

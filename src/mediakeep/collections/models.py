@@ -5,7 +5,8 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mediakeep.db.base import Base, BigInt, PublicId, now_plus
+from mediakeep.db.base import Base, BigInt, PublicId
+from mediakeep.db.functions import now_plus
 
 
 def _gone_index(table: str) -> Index:

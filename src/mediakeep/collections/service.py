@@ -187,11 +187,13 @@ async def public_ids(
 
 def _select(what: Any, owner_id: int | None, kind: KindName, given: str) -> Select[Any]:
     table = KINDS[kind].table
-    statement = select(what).where(KINDS[kind].public_id == _value(kind, given), table.gone_at.is_(None))
+    statement = select(what).where(
+        KINDS[kind].public_id == as_row_value(kind, given), table.gone_at.is_(None)
+    )
     return statement if owner_id is None else statement.where(table.owner_id == owner_id)
 
 
-def _value(kind: KindName, given: str) -> str | int:
+def as_row_value(kind: str, given: str) -> str | int:
     """The id as its column has it; what cannot be an id at all is one that nothing has."""
     if kind == "persona_id":
         return int(given) if given.isascii() and given.isdigit() and len(given) < 16 else -1

@@ -1,6 +1,17 @@
 """The catalogue: SQLite in the data folder, or PostgreSQL."""
 
-from mediakeep.db.base import Base, UTCDateTime, insert_into, now_plus
+from mediakeep.db.base import Base, UTCDateTime, insert_into
 from mediakeep.db.database import Database, open_database
+from mediakeep.db.functions import now_plus
+from mediakeep.db.hot import HotQuery, as_time
 
-__all__ = ["Base", "Database", "UTCDateTime", "insert_into", "now_plus", "open_database"]
+__all__ = [
+    "Base",
+    "Database",
+    "HotQuery",
+    "UTCDateTime",
+    "as_time",
+    "insert_into",
+    "now_plus",
+    "open_database",
+]

@@ -8,8 +8,9 @@ has returned. That is also fairer to waiting writers than SQLite's own busy hand
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from mediakeep.db.hot import READER_PRAGMAS, HotQuery, SqliteReaders, Value
 from mediakeep.errors import SettingsError
 from mediakeep.settings import Settings
 
@@ -31,12 +33,11 @@ _T = TypeVar("_T")
 class Database:
     """Opens transactions. What reads needs `read()`; whatever changes something needs `write()`."""
 
-    def __init__(
-        self, write_engine: AsyncEngine, read_engine: AsyncEngine, *, lock_file: Path | None
-    ) -> None:
+    def __init__(self, write_engine: AsyncEngine, read_engine: AsyncEngine, *, sqlite: Path | None) -> None:
         self.write_engine = write_engine
         self.read_engine = read_engine
-        self._turns = _Turns(lock_file) if lock_file else None
+        self._turns = _Turns(sqlite.with_name("db.lock")) if sqlite else None
+        self._sqlite_readers = SqliteReaders(sqlite) if sqlite else None
         #: Called with the session's `info` after each commit that succeeded.
         self.after_commit: list[Callable[[dict[Any, Any]], None]] = []
 
@@ -66,6 +67,19 @@ class Database:
         async with AsyncSession(self.read_engine, expire_on_commit=False) as session:
             yield session
 
+    async def fetch(self, query: HotQuery, values: Mapping[str, Value]) -> Sequence[Sequence[Any]]:
+        """The rows of a query that is asked often, in one hop; see `HotQuery` for what they hold."""
+        if self._sqlite_readers:
+            readers = self._sqlite_readers
+            work = partial(readers.fetch, *query.for_sqlite(values))
+            return await asyncio.get_running_loop().run_in_executor(readers.threads, work)
+        sql, parameters = query.for_postgresql(values)
+        async with self.read_engine.connect() as connection:
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection  # asyncpg's, which has no types
+            rows: Sequence[Sequence[Any]] = await driver.fetch(sql, *parameters)
+        return rows
+
     def turn(self) -> AbstractAsyncContextManager[None]:
         """The right to write: this process's and, among the processes, the lock file's. Nothing on PostgreSQL."""
         return self._turns.hold() if self._turns else nullcontext()
@@ -79,6 +93,8 @@ class Database:
         await self.read_engine.dispose()
         async with self.turn():  # the last connection to leave checkpoints
             await self.write_engine.dispose()
+        if self._sqlite_readers:
+            await asyncio.to_thread(self._sqlite_readers.close)
         if self._turns:
             self._turns.close()
 
@@ -177,7 +193,7 @@ def _open_sqlite(path: Path) -> Database:
     event.listen(write_engine.sync_engine, "connect", _prepare_sqlite_writer)
     event.listen(write_engine.sync_engine, "begin", _begin_immediate)
     event.listen(read_engine.sync_engine, "connect", _prepare_sqlite_reader)
-    return Database(write_engine, read_engine, lock_file=path.with_name("db.lock"))
+    return Database(write_engine, read_engine, sqlite=path)
 
 
 def _begin_immediate(connection: Connection) -> None:
@@ -200,13 +216,7 @@ def _prepare_sqlite_writer(connection: DBAPIConnection, _record: object) -> None
 
 def _prepare_sqlite_reader(connection: DBAPIConnection, _record: object) -> None:
     connection.isolation_level = None
-    _run_pragmas(
-        connection,
-        "query_only = ON",
-        "busy_timeout = 5000",
-        f"cache_size = -{4 * 1024}",
-        f"mmap_size = {256 * _MIB}",
-    )
+    _run_pragmas(connection, *READER_PRAGMAS)
 
 
 def _run_pragmas(connection: DBAPIConnection, *pragmas: str) -> None:
@@ -226,4 +236,4 @@ def _open_postgresql(url: URL) -> Database:
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
     )
-    return Database(write_engine, read_engine, lock_file=None)
+    return Database(write_engine, read_engine, sqlite=None)

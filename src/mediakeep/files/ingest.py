@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -48,6 +49,17 @@ class Ingested:
         """What kind of asset it is. A video container without a picture is audio."""
         return "audio" if self.format.family == "video" and self.facts.width is None else self.format.family
 
+    def _all_facts(self) -> dict[str, Any]:
+        """What was read out of the content and has no field of its own in every answer."""
+        facts = self.facts
+        read = {
+            "duration_seconds": facts.duration_seconds,
+            "thumbhash": facts.thumbhash,
+            "dominant_color": facts.dominant_color,
+            "location": facts.location,
+        }
+        return facts.details | {name: value for name, value in read.items() if value is not None}
+
     async def record(self, session: AsyncSession) -> File:
         """The file row of this content: the one there is, or a new one with the bytes just stored.
 
@@ -65,10 +77,7 @@ class Ingested:
             height=facts.height,
             duration_seconds=facts.duration_seconds,
             page_count=facts.page_count,
-            details=facts.details,
-            location=facts.location,
-            thumbhash=facts.thumbhash,
-            dominant_color=facts.dominant_color,
+            facts=self._all_facts(),
             phash=facts.phash,
         )
         statement = statement.on_conflict_do_update(

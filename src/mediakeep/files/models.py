@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Float, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from mediakeep.db.base import Base, BigInt, Json, JsonOrNull, PublicId, now_plus
+from mediakeep.db.base import Base, BigInt, Json, PublicId
+from mediakeep.db.functions import now_plus
 
 
 class File(Base):
@@ -27,10 +28,8 @@ class File(Base):
     height: Mapped[int | None] = mapped_column(Integer)
     duration_seconds: Mapped[float | None] = mapped_column(Float)
     page_count: Mapped[int | None] = mapped_column(Integer)
-    details: Mapped[dict[str, Any]] = mapped_column(Json)
-    location: Mapped[dict[str, Any] | None] = mapped_column(JsonOrNull)
-    thumbhash: Mapped[str | None] = mapped_column(String(40))
-    dominant_color: Mapped[str | None] = mapped_column(String(7))
+    #: Everything else that was read out of it; `location` in it is for the owner only.
+    facts: Mapped[dict[str, Any]] = mapped_column(Json)
     #: 64 bits as a signed number.
     phash: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(default=now_plus())

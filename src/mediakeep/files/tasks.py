@@ -32,7 +32,7 @@ async def derive(library: Library, claimed: Claimed) -> None:
     try:
         if file.page_count is not None or source.family != "document":
             await find_or_make(library, source, THUMBNAIL)
-        if file.details.get("audio_codec") and source.family in {"audio", "video"}:
+        if file.facts.get("audio_codec") and source.family in {"audio", "video"}:
             await find_or_make(library, source, WAVEFORM)
     except (BadRequest, NotFound) as error:
         raise GiveUp(error.detail) from error

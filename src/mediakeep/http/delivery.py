@@ -44,8 +44,7 @@ class _Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         library = library_of(request)
-        async with library.database.read() as session:
-            served = await find_served(session, request.path_params["asset_id"])
+        served = await find_served(library.database, request.path_params["asset_id"])
         if served is None:
             raise NotFound(_NOT_FOUND)
         content = await self._content(request, served, await _access(request, served))
@@ -86,7 +85,7 @@ async def _file(request: Request, served: Served, access: _Access) -> Content:
 
 
 async def _thumbnail(request: Request, served: Served, access: _Access) -> Content:
-    if served.type == "document" and served.page_count is None:
+    if not served.has_thumbnail:
         raise NotFound("This asset has no thumbnail")
     return await _rendition(request, served, access, THUMBNAIL)
 

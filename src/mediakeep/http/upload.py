@@ -1,7 +1,7 @@
 """What all upload doors share: authorised and limited before the first byte is read, then straight to disk."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from mediakeep import assets
 from mediakeep.accounts import idempotency, limits
 from mediakeep.accounts.actor import Actor
-from mediakeep.assets.queries import AssetRow
+from mediakeep.assets.queries import Shape
 from mediakeep.assets.service import NewAsset
 from mediakeep.assets.text import check_name, check_tags, clean_file_name
 from mediakeep.collections.service import Belonging
@@ -86,11 +86,11 @@ async def take_upload(
     request: Request,
     actor: Actor,
     policy: Policy,
-    render: Callable[[AssetRow, str], dict[str, Any]],
+    shape: Shape,
     *,
     belonging: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """Receive a form, store its file, make an asset of it and `render` that; returns once all of it is safe.
+) -> str:
+    """Receive a form, store its file and make an asset of it; returns that as JSON once all of it is safe.
 
     `belonging` says where the asset belongs besides what the form says. A request that was carried out under the same
     `Idempotency-Key` gives the answer that it gave then. Raises what the policy, the form, the content and its
@@ -108,8 +108,9 @@ async def take_upload(
             async with ingest(library, form.received) as content, library.database.write() as session:
                 file = await content.record(session)
                 new = NewAsset(type=content.family, **described)
-                row = await assets.service.create(session, actor, new, file=file)
-                shown = render(row, base_url(request))
+                asset = await assets.service.create(session, actor, new, file=file)
+                base = base_url(request)
+                shown = await assets.queries.show(session, actor, asset.id, shape=shape, base_url=base)
                 if key:
                     await idempotency.record(session, actor.user_id, key, asked, shown)
         except idempotency.Repeated as repeated:

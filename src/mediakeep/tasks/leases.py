@@ -72,7 +72,7 @@ def _claimed(row: Row[Any], task: Registered, token: str) -> Claimed:
 @lru_cache(maxsize=8)  # putting it together takes longer than running it
 def _claim_statement(lease_seconds_of: tuple[tuple[str, float], ...]) -> Executable:
     # A CTE that locks is computed once; PostgreSQL might run a subquery several times, and so pass the limit.
-    first = first_due(name for name, _ in lease_seconds_of).cte("first_due")
+    first = _first_due(name for name, _ in lease_seconds_of).cte("first_due")
     return (
         update(_t)
         .where(_t.c.id.in_(select(first.c.id)))
@@ -89,7 +89,7 @@ def _claim_statement(lease_seconds_of: tuple[tuple[str, float], ...]) -> Executa
     )
 
 
-def first_due(known: Iterable[str]) -> Select[tuple[int]]:
+def _first_due(known: Iterable[str]) -> Select[tuple[int]]:
     # In a subquery of its own, PostgreSQL reads its volatile clock once instead of for every row.
     now = select(now_plus()).scalar_subquery()
     return (

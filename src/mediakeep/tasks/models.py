@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from mediakeep.db.base import Base, BigInt
 
-#: Written into the statement, not bound: only then can either engine see that the partial index applies.
+#: Written into the statement, not bound: a plan made without the values must also see that the partial index applies.
 QUEUED = literal("queued", literal_execute=True)
 
 

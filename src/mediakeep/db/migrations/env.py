@@ -16,11 +16,7 @@ def render_type(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[
     if isinstance(item, base.UTCDateTime):
         name = "UTCDateTime()"
     else:
-        name = {
-            repr(base.BigInt): "BigInt",
-            repr(base.Json): "Json",
-            repr(base.JsonOrNull): "JsonOrNull",
-        }.get(repr(item), "")
+        name = {repr(base.BigInt): "BigInt", repr(base.Json): "Json"}.get(repr(item), "")
     if name:
         autogen.imports.add(f"from mediakeep.db.base import {name.removesuffix('()')}")
     return name or False

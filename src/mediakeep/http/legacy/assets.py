@@ -3,7 +3,6 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic_core import to_json
 
 from mediakeep import assets
 from mediakeep.accounts import limits
@@ -23,10 +22,10 @@ from mediakeep.files.policy import Policy
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import base_url
 from mediakeep.http.doors import describe_formats, policy_of
-from mediakeep.http.legacy.schemas import AssetList, Deleted, Uploaded, render_listed, render_uploaded
+from mediakeep.http.legacy.schemas import LISTED, UPLOADED, AssetList, Deleted, Uploaded
 from mediakeep.http.paging import page_headers
 from mediakeep.http.problems import problem_responses
-from mediakeep.http.sessions import ReadSession, WriteSession
+from mediakeep.http.sessions import WriteSession
 from mediakeep.http.upload import UPLOAD_BODY, Counted, take_upload
 from mediakeep.settings import Settings
 
@@ -67,8 +66,8 @@ def _policy(settings: Settings) -> Policy:
 )
 async def upload_asset(request: Request, actor: WriteActor, window: Counted) -> Response:
     """Upload an image or a video."""
-    shown = await take_upload(request, actor, _policy(library_of(request).settings), render_uploaded)
-    return Response(to_json(shown), media_type="application/json", headers=limits.rate_limit_headers(window))
+    shown = await take_upload(request, actor, _policy(library_of(request).settings), UPLOADED)
+    return Response(shown, media_type="application/json", headers=limits.rate_limit_headers(window))
 
 
 @router.get(
@@ -79,22 +78,17 @@ async def upload_asset(request: Request, actor: WriteActor, window: Counted) -> 
 async def list_assets(
     request: Request,
     actor: ReadActor,
-    session: ReadSession,
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> Response:
     """One's own images and videos, newest first."""
-    page = Page(limit=limit, offset=offset)
-    rows, total = await assets.queries.list_assets(session, actor, _KNOWN, page)
-    base = base_url(request)
-    shown = {
-        "success": True,
-        "assets": [render_listed(row, base) for row in rows],
-        "limit": limit,
-        "offset": offset,
-    }
+    page, base = Page(limit=limit, offset=offset), base_url(request)
+    shown, total = await assets.queries.list_json(
+        library_of(request).database, actor, _KNOWN, page, shape=LISTED, base_url=base
+    )
+    body = f'{{"success": true, "assets": {shown}, "limit": {limit}, "offset": {offset}}}'
     headers = page_headers(request, base, total=total, limit=limit, offset=offset)
-    return Response(to_json(shown), media_type="application/json", headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 @router.delete(

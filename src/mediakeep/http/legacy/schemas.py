@@ -3,9 +3,12 @@
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
+from sqlalchemy import bindparam, literal_column
 
-from mediakeep.assets.queries import AssetRow
-from mediakeep.http.times import naive
+from mediakeep.assets.models import Asset
+from mediakeep.assets.queries import Shape
+from mediakeep.db.functions import as_json, json_object, naive
+from mediakeep.files.models import File
 
 
 class Uploaded(BaseModel):
@@ -37,26 +40,20 @@ class Deleted(BaseModel):
     message: str
 
 
-def render_uploaded(row: AssetRow, base_url: str) -> dict[str, Any]:
-    return {
-        "success": True,
-        "url": _url(row, base_url),
-        "asset_id": row.asset.public_id,
-        "filename": row.asset.file_name,
-        "size_bytes": row.file.size,
-    }
+_MEMBERS: dict[str, Any] = {
+    "asset_id": Asset.public_id,
+    "filename": Asset.file_name,
+    "size_bytes": File.size,
+    "url": bindparam("base", type_=Asset.name.type) + "/api/v2/assets/" + Asset.public_id,
+}
 
+#: The answer to an upload.
+UPLOADED = Shape(
+    json=json_object({"success": as_json(literal_column("'true'")), **_MEMBERS}), has_metadata=False
+)
 
-def render_listed(row: AssetRow, base_url: str) -> dict[str, Any]:
-    return {
-        "asset_id": row.asset.public_id,
-        "filename": row.asset.file_name,
-        "file_type": row.file.media_type,
-        "size_bytes": row.file.size,
-        "uploaded_at": naive(row.asset.created_at),
-        "url": _url(row, base_url),
-    }
-
-
-def _url(row: AssetRow, base_url: str) -> str:
-    return f"{base_url}/api/v2/assets/{row.asset.public_id}"
+#: An asset in a list.
+LISTED = Shape(
+    json=json_object({**_MEMBERS, "file_type": File.media_type, "uploaded_at": naive(Asset.created_at)}),
+    has_metadata=False,
+)

@@ -1,19 +1,19 @@
 """Assets as `/api/v2` shows them: a union told apart by `type`."""
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Integer, Text, bindparam, case, cast, func, or_
 
-from mediakeep.assets.queries import AssetRow
+from mediakeep.assets.models import Asset as AssetTable
+from mediakeep.assets.queries import Shape
 from mediakeep.assets.text import MAX_NAME_LENGTH
-from mediakeep.http.times import zulu
+from mediakeep.collections.models import Campaign, Client, Project
+from mediakeep.db.functions import as_json, json_object, zulu
+from mediakeep.files.models import File
 
 Visibility = Literal["public", "private"]
 AssetType = Literal["image", "video", "audio", "document"]
-
-#: Facts of the file that `metadata` shows besides those that were read out of its format.
-_FACT_COLUMNS = ("duration_seconds", "thumbhash", "dominant_color", "location")
 
 
 class BaseAsset(BaseModel):
@@ -110,47 +110,48 @@ class Deleted(BaseModel):
     message: str = Field(examples=["Asset 098a4f86-fbc5-4507-99c3-2723e6e79399 deleted successfully"])
 
 
-def render_asset(row: AssetRow, base_url: str) -> dict[str, Any]:
-    """An asset's JSON; its keys are those of the model of its type."""
-    asset, file = row.asset, row.file
-    url = f"{base_url}/api/v2/assets/{asset.public_id}"
-    shown: dict[str, Any] = {
-        "id": asset.public_id,
-        "userId": asset.owner_id,
-        "clientId": row.client_id,
-        "campaignId": row.campaign_id,
-        "personaId": asset.persona_id,
-        "projectId": row.project_id,
-        "name": asset.name,
-        "description": asset.description,
-        "url": url,
-        "size": file.size,
-        "uploadedAt": zulu(asset.created_at),
-        "updatedAt": zulu(asset.updated_at),
-        "tags": asset.tags or None,
-        "metadata": facts(row) | asset.metadata_,
-        "visibility": asset.visibility,
-        "format": file.format,
-        "type": asset.type,
-        "thumbnailUrl": f"{url}/thumbnail" if has_thumbnail(row) else None,
+def _members(*own: str) -> dict[str, Any]:
+    """The JSON of an asset of one type: what all have, and `own`."""
+    url = bindparam("base", type_=AssetTable.name.type) + "/api/v2/assets/" + AssetTable.public_id
+    each = {
+        "width": File.width,
+        "height": File.height,
+        "duration": cast(func.floor(func.coalesce(File.duration_seconds, 0.0) + 0.5), Integer),
+        "waveformUrl": url + "/waveform",
+        "pageCount": File.page_count,
     }
-    if asset.type in {"image", "video"}:
-        shown |= {"width": file.width, "height": file.height}
-    if asset.type in {"video", "audio"}:
-        shown["duration"] = math.floor((file.duration_seconds or 0) + 0.5)
-    if asset.type == "audio":
-        shown["waveformUrl"] = f"{url}/waveform"
-    if asset.type == "document":
-        shown["pageCount"] = file.page_count
-    return shown
+    tags = case((cast(AssetTable.tags, Text) != "[]", cast(AssetTable.tags, Text)), else_="null")
+    # A document that a password protects has no thumbnail.
+    has_thumbnail = or_(AssetTable.type != "document", File.page_count.is_not(None))
+    return {
+        "id": AssetTable.public_id,
+        "userId": AssetTable.owner_id,
+        "clientId": Client.public_id,
+        "campaignId": Campaign.public_id,
+        "personaId": AssetTable.persona_id,
+        "projectId": Project.public_id,
+        "name": AssetTable.name,
+        "description": AssetTable.description,
+        "url": url,
+        "size": File.size,
+        "uploadedAt": zulu(AssetTable.created_at),
+        "updatedAt": zulu(AssetTable.updated_at),
+        "tags": as_json(tags),
+        "visibility": AssetTable.visibility,
+        "format": File.format,
+        "type": AssetTable.type,
+        "thumbnailUrl": case((has_thumbnail, url + "/thumbnail"), else_=None),
+        **{name: each[name] for name in own},
+    }
 
 
-def facts(row: AssetRow) -> dict[str, Any]:
-    """What was read out of the file and has no field of its own."""
-    columns = {name: getattr(row.file, name) for name in _FACT_COLUMNS}
-    return row.file.details | {name: value for name, value in columns.items() if value is not None}
-
-
-def has_thumbnail(row: AssetRow) -> bool:
-    """A document that a password protects has none."""
-    return row.asset.type != "document" or row.file.page_count is not None
+#: The JSON of an asset; its members are those of the model of its type.
+SHAPE = Shape(
+    json=case(
+        (AssetTable.type == "image", json_object(_members("width", "height"))),
+        (AssetTable.type == "video", json_object(_members("width", "height", "duration"))),
+        (AssetTable.type == "audio", json_object(_members("duration", "waveformUrl"))),
+        else_=json_object(_members("pageCount")),
+    ),
+    has_metadata=True,
+)

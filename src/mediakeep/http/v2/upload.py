@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic_core import to_json
+from pydantic_core import from_json
 
 from mediakeep.accounts import limits
 from mediakeep.errors import (
@@ -21,7 +21,7 @@ from mediakeep.http.auth import WriteActor, library_of
 from mediakeep.http.doors import policy_of
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.upload import UPLOAD_BODY, Counted, take_upload
-from mediakeep.http.v2.schemas import Asset, render_asset
+from mediakeep.http.v2.schemas import SHAPE, Asset
 
 router = APIRouter(tags=["assets"])
 
@@ -85,9 +85,9 @@ async def _take(
 ) -> Response:
     settings = library_of(request).settings
     policy = policy_of(settings, settings.allowed_types)
-    shown = await take_upload(request, actor, policy, render_asset, belonging=belonging)
-    headers = {"Location": shown["url"], **limits.rate_limit_headers(window)}
-    return Response(to_json(shown), status_code=201, media_type="application/json", headers=headers)
+    shown = await take_upload(request, actor, policy, SHAPE, belonging=belonging)
+    headers = {"Location": from_json(shown)["url"], **limits.rate_limit_headers(window)}
+    return Response(shown, status_code=201, media_type="application/json", headers=headers)
 
 
 def _deprecated(answer: Response) -> Response:

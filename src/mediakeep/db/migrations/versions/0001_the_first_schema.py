@@ -6,7 +6,7 @@ Revision: 0001, after .
 import sqlalchemy as sa
 from alembic import op
 
-from mediakeep.db.base import BigInt, Json, JsonOrNull, UTCDateTime
+from mediakeep.db.base import BigInt, Json, UTCDateTime
 
 revision = "0001"
 down_revision = None
@@ -44,10 +44,7 @@ def upgrade() -> None:
         sa.Column("height", sa.Integer(), nullable=True),
         sa.Column("duration_seconds", sa.Float(), nullable=True),
         sa.Column("page_count", sa.Integer(), nullable=True),
-        sa.Column("details", Json, nullable=False),
-        sa.Column("location", JsonOrNull, nullable=True),
-        sa.Column("thumbhash", sa.String(length=40), nullable=True),
-        sa.Column("dominant_color", sa.String(length=7), nullable=True),
+        sa.Column("facts", Json, nullable=False),
         sa.Column("phash", BigInt, nullable=True),
         sa.Column("created_at", UTCDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_files")),
@@ -184,7 +181,7 @@ def upgrade() -> None:
         sa.Column("user_id", BigInt, nullable=False),
         sa.Column("key", sa.String(length=255), nullable=False),
         sa.Column("fingerprint", sa.String(length=64), nullable=False),
-        sa.Column("answer", Json, nullable=False),
+        sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("created_at", UTCDateTime(), nullable=False),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_idempotency_keys_user_id"), ondelete="CASCADE"
