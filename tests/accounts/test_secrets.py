@@ -1,8 +1,10 @@
-from concurrent.futures import ProcessPoolExecutor
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
 import pytest
 
+from mediakeep.accounts import secrets
 from mediakeep.accounts.secrets import derive_key, is_setup_code, load_secret_key, setup_code
 from mediakeep.errors import SettingsError
 from mediakeep.settings import Settings
@@ -27,6 +29,18 @@ def test_the_key_is_made_once_and_readable_by_its_owner_only(tmp_path):
 def test_processes_that_start_at_once_agree(tmp_path):
     with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
         assert len(set(pool.map(load_in, [tmp_path] * 8))) == 1
+
+
+def test_nobody_reads_a_key_that_is_being_made(tmp_path, monkeypatch):
+    make = secrets.secrets.token_urlsafe
+
+    def make_slowly(size):
+        time.sleep(0.05)
+        return make(size)
+
+    monkeypatch.setattr(secrets.secrets, "token_urlsafe", make_slowly)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(load_in, [tmp_path] * 4))) == 1
 
 
 def test_a_damaged_key_is_said_to_be(tmp_path):

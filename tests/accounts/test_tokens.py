@@ -40,6 +40,12 @@ def test_nonsense_says_nothing(secret, token):
     assert tokens.find_claims(secret, token, type_="access") is None
 
 
+def test_a_token_that_names_another_type_says_nothing_whatever_key_signed_it(secret):
+    payload = {**jwt.decode(sign(secret), options={"verify_signature": False}), "typ": "session"}
+    token = jwt.encode(payload, derive_key(secret, "access token"), algorithm="HS256")
+    assert tokens.find_claims(secret, token, type_="access") is None
+
+
 @pytest.mark.parametrize("missing", ["sub", "sid", "exp", "typ"])
 def test_every_claim_is_needed(secret, missing):
     payload = jwt.decode(sign(secret), options={"verify_signature": False})

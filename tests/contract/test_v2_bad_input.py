@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import struct
 from urllib.parse import unquote
 
 import pytest
@@ -29,8 +30,8 @@ def limited(app):
 def upload(owner):
     """Uploads a file; returns the answer."""
 
-    async def upload(data, name="a.jpg", media_type="image/jpeg", **fields):
-        return await owner.post(DOOR, files={"file": (name, data, media_type)}, data=fields)
+    async def upload(data, file_name="a.jpg", media_type="image/jpeg", **fields):
+        return await owner.post(DOOR, files={"file": (file_name, data, media_type)}, data=fields)
 
     return upload
 
@@ -113,10 +114,14 @@ async def test_a_byte_more_than_the_limit_is_refused(upload, limited, nothing_is
 
 @on_one_engine
 async def test_fifty_megabytes_are_the_limit(upload):
-    header = films.sound("wav", seconds=0.1)[:44]
-    answer = await upload(header.ljust(50 * MIB, b"\0"), "tone.wav", "audio/wav")
+    silence = bytearray(50 * MIB)
+    silence[:44] = b"RIFF%sWAVEfmt %s" % (
+        struct.pack("<I", 50 * MIB - 8),
+        struct.pack("<IHHIIHH4sI", 16, 1, 1, 44_100, 88_200, 2, 16, b"data", 50 * MIB - 44),
+    )
+    answer = await upload(bytes(silence), "tone.wav", "audio/wav")
     assert answer.status_code == 201, answer.text
-    answer = await upload(header.ljust(50 * MIB + 1, b"\0"), "tone.wav", "audio/wav")
+    answer = await upload(bytes(silence + b"\0"), "tone.wav", "audio/wav")
     assert problem(answer, 400)["detail"] == "File too large. Maximum size is 50.0MB"
 
 
@@ -167,7 +172,7 @@ async def test_content_of_another_type_is_refused_by_what_it_is(upload, data, na
         ("a.png", "image/jpeg", "image/jpeg"),
         ("a.jpg", "image/png", "image/jpeg"),
         ("a.pdf", "", "application/pdf"),
-        ("a.exe", "application/octet-stream", "application/x-msdownload"),
+        ("a.txt", "application/octet-stream", "text/plain"),
         ("a.png", "text/html", "text/html"),
     ],
 )
@@ -212,7 +217,17 @@ async def test_names_of_the_same_type_agree(send, data, name, media_type):
         (b"%PDF-1.7\n" + b"x" * 500, "a.pdf"),
         (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + hostile.HLS, "a.mp4"),
     ],
-    ids=["jpg", "png", "gif", "webp", "mp4", "pdf", "jpg without picture", "pdf without pages", "mp4 with a playlist"],
+    ids=[
+        "jpg",
+        "png",
+        "gif",
+        "webp",
+        "mp4",
+        "pdf",
+        "jpg without picture",
+        "pdf without pages",
+        "mp4 with a playlist",
+    ],
 )
 async def test_a_damaged_file_is_refused_in_plain_words(upload, data, name, nothing_is_left):
     detail = problem(await upload(data, name, None), 400)["detail"]
@@ -260,6 +275,7 @@ async def test_a_file_of_two_types_is_only_ever_its_outer_one(upload, owner, dat
 # Its name
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [
@@ -327,7 +343,10 @@ async def test_a_field_of_ten_megabytes_is_refused(send, nothing_is_left):
 @on_one_engine
 async def test_ten_thousand_parts_are_refused(send):
     answer = await send(*[field_part(b"tags", b"x")] * 10_000)
-    assert problem(answer, 400)["detail"] == "The form is too large: at most 100 parts with headers of 32768 bytes."
+    assert (
+        problem(answer, 400)["detail"]
+        == "The form is too large: at most 100 parts with headers of 32768 bytes."
+    )
 
 
 @on_one_engine
@@ -337,7 +356,9 @@ async def test_a_header_without_end_is_refused(send):
 
 
 @on_one_engine
-@pytest.mark.parametrize("content_type", ["", "application/json", "multipart/form-data", "multipart/mixed; boundary=b"])
+@pytest.mark.parametrize(
+    "content_type", ["", "application/json", "multipart/form-data", "multipart/mixed; boundary=b"]
+)
 async def test_a_body_that_is_no_form_is_refused(send, content_type):
     document = problem(await send(file_part(pictures.jpeg()), content_type=content_type), 422)
     assert document["detail"] == "The body must be multipart/form-data with a part named 'file'."
@@ -392,6 +413,7 @@ async def test_a_refused_description_leaves_no_bytes(upload, nothing_is_left):
     await nothing_is_left()
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -416,6 +438,7 @@ async def test_a_bad_field_of_an_upload_is_named(upload, nothing_is_left, field,
     await nothing_is_left()
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -431,7 +454,7 @@ async def test_a_bad_field_of_an_upload_is_named(upload, nothing_is_left, field,
         ('{"tags": [1]}', "tags.0"),
         ('{"tags": ["\\u0000"]}', "tags"),
         ('{"tags": ["%s"]}' % ("x" * 65), "tags"),
-        ('{"tags": %s}' % json.dumps([str(number) for number in range(101)]), "tags"),
+        (json.dumps({"tags": [str(number) for number in range(101)]}), "tags"),
         ('{"visibility": "secret"}', "visibility"),
         ('{"visibility": null}', "visibility"),
         ('{"name": null}', "name"),
@@ -454,6 +477,7 @@ async def test_a_bad_field_of_a_change_is_named(owner, asset, body, field):
     assert (await owner.get(f"/api/v2/assets/{asset['id']}/info")).json() == asset
 
 
+@on_one_engine
 @pytest.mark.parametrize("depth", [1_000, 100_000])
 async def test_metadata_too_deep_to_read_is_refused(owner, asset, depth):
     body = '{"metadata": {"a": %s}}' % ("[" * depth + "]" * depth)
@@ -511,6 +535,7 @@ async def test_a_signature_s_life_outside_its_range_is_refused(owner, asset, sec
 # Addresses and parameters
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -558,7 +583,8 @@ async def test_an_odd_list_parameter_is_no_fault_of_the_server(owner, asset, nam
 
 
 @pytest.mark.parametrize(
-    "asset_id", [NOWHERE, "x", "1", "%00", "a%00b", "%F0%9F%98%80", "'%3B%20DROP%20TABLE%20assets", "x" * 4000, "%FF"]
+    "asset_id",
+    [NOWHERE, "x", "1", "%00", "a%00b", "%F0%9F%98%80", "'%3B%20DROP%20TABLE%20assets", "x" * 4000, "%FF"],
 )
 async def test_an_id_that_is_none_is_not_found(owner, asset_id):
     address = f"/api/v2/assets/{asset_id}"
@@ -601,6 +627,7 @@ async def test_a_method_that_an_address_does_not_take_is_a_problem(owner, method
 # Who asks
 
 
+@on_one_engine
 @pytest.mark.parametrize(
     "headers",
     [

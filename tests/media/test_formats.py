@@ -25,7 +25,9 @@ def test_real_world_names_of_a_type_are_that_type(declared, name):
     assert find_format_by_media_type(declared).name == name
 
 
-@pytest.mark.parametrize(("extension", "name"), [("jpeg", "jpg"), (".JPG", "jpg"), ("qt", "mov"), ("tif", "tiff")])
+@pytest.mark.parametrize(
+    ("extension", "name"), [("jpeg", "jpg"), (".JPG", "jpg"), ("qt", "mov"), ("tif", "tiff")]
+)
 def test_extensions_of_a_type_are_that_type(extension, name):
     assert find_format_by_extension(extension).name == name
 

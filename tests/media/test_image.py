@@ -36,7 +36,9 @@ def corners(picture: Image.Image) -> list[str]:
     width, height = picture.size
     places = ((1, 1), (3, 1), (1, 3), (3, 3))
     found = [picture.getpixel((width * x // 4, height * y // 4)) for x, y in places]
-    return ["white" if min(color) > 170 else "red green blue".split()[int(np.argmax(color))] for color in found]
+    return [
+        "white" if min(color) > 170 else ["red", "green", "blue"][int(np.argmax(color))] for color in found
+    ]
 
 
 @pytest.mark.parametrize("name", STILLS)
@@ -127,7 +129,9 @@ def test_transparency_becomes_white(saved, limits):
     assert min(thumbnail.getpixel((5, 2))) > 240
 
 
-@pytest.mark.parametrize(("name", "make"), [("gif", pictures.gif), ("webp", pictures.webp), ("avif", pictures.avif)])
+@pytest.mark.parametrize(
+    ("name", "make"), [("gif", pictures.gif), ("webp", pictures.webp), ("avif", pictures.avif)]
+)
 def test_animations_count_their_frames(name, make, saved, limits):
     facts = probe(saved(make(5)), name, limits)
     assert facts.details["frame_count"] == 5
@@ -213,7 +217,9 @@ def test_no_refusal_names_the_file(saved, limits):
 
 def test_svg_has_no_loader(saved):
     code = "import sys\nfrom mediakeep.media.libvips import Image\nImage.new_from_file(sys.argv[1])"
-    run = subprocess.run([sys.executable, "-c", code, saved(hostile.SVG)], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code, saved(hostile.SVG)], capture_output=True, text=True, check=False
+    )
     assert "not a known file format" in run.stderr
 
 

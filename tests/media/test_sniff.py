@@ -45,7 +45,9 @@ def asf(*streams: bytes) -> bytes:
 
 
 def sniffed_asf_header(count: int) -> bytes:
-    return bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + struct.pack("<QIBB", 30 + 16 * count, count, 1, 2)
+    return bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + struct.pack(
+        "<QIBB", 30 + 16 * count, count, 1, 2
+    )
 
 
 ASF_AUDIO = bytes.fromhex("409e69f84d5bcf11a8fd00805f5c442b")
@@ -109,11 +111,21 @@ def test_the_odder_ways_to_begin_are_known(data, name):
 @pytest.mark.parametrize(
     ("data", "media_type"),
     [
-        *((text, kind) for text, kind in zip(
-            hostile.PLAYLISTS.values(),
-            ("application/vnd.apple.mpegurl", "text/plain", "application/sdp", "text/plain", "text/plain", "text/html"),
-            strict=True,
-        )),
+        *(
+            (text, kind)
+            for text, kind in zip(
+                hostile.PLAYLISTS.values(),
+                (
+                    "application/vnd.apple.mpegurl",
+                    "text/plain",
+                    "application/sdp",
+                    "text/plain",
+                    "text/plain",
+                    "text/html",
+                ),
+                strict=True,
+            )
+        ),
         (hostile.SVG, "image/svg+xml"),
         (b"<!-- a --><svg>", "image/svg+xml"),
         (b"<?xml version='1.0'?><feed/>", "application/xml"),

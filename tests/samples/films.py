@@ -77,6 +77,7 @@ def sound(
     cover: bool = False,
     sample_rate: int = 44_100,
     codec: str = "",
+    bit_rate: int = 64_000,
 ) -> bytes:
     """A tone that grows louder. `xing` is for MP3 only: its header that counts the frames."""
     codecs = {
@@ -92,7 +93,7 @@ def sound(
     with av.open(buffer, "w", format=_MUXERS.get(format_name, format_name), options=options) as container:
         container.metadata.update({"title": "Tone", "artist": "Mediakeep"})
         rate = 48_000 if format_name == "ogg" else sample_rate
-        stream = _add_voice(container, codec or codecs[format_name], rate)
+        stream = _add_voice(container, codec or codecs[format_name], rate, bit_rate)
         picture = None
         if cover:
             picture = container.add_stream("mjpeg", rate=1)
@@ -106,9 +107,11 @@ def sound(
     return buffer.getvalue()
 
 
-def _add_voice(container: av.container.OutputContainer, codec: str, rate: int = 48_000) -> av.AudioStream:
+def _add_voice(
+    container: av.container.OutputContainer, codec: str, rate: int = 48_000, bit_rate: int = 64_000
+) -> av.AudioStream:
     stream = container.add_stream(codec, rate=rate)
-    stream.layout, stream.bit_rate = "mono", 64_000
+    stream.layout, stream.bit_rate = "mono", bit_rate
     return stream
 
 

@@ -18,7 +18,7 @@ def pdf(pages: int = 1, width: float = 595, height: float = 842, *, password: st
         b"<< /Type /Pages /Kids [%s] /Count %d >>" % (kids, pages),
         _stream(_encrypted(content, key, 3)),
     ]
-    page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %g %g] /Contents 3 0 R >>" % (width, height)
+    page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %d %d] /Contents 3 0 R >>" % (width, height)
     objects += [page] * pages
     objects.append(b"<< /Title (%s) >>" % _escaped(_encrypted(b"Paper", key, len(objects) + 1)))
     return _file(objects, security)

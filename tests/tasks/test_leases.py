@@ -2,7 +2,7 @@ import asyncio
 from functools import partial
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import event, text, update
 
 from mediakeep.db import now_plus
 from mediakeep.tasks import LeaseLost, enqueue, leases, task, wake
@@ -214,17 +214,21 @@ async def test_the_next_due_time_counts_waiting_and_leased_tasks(database, claim
         assert await leases.due_in(session, registered_tasks()) == pytest.approx(30, abs=5)
 
 
-async def test_claiming_reads_the_index_of_queued_tasks(database):
-    statement = leases.first_due(registered_tasks())
+async def test_claiming_reads_the_index_of_queued_tasks(database, claim):
+    sent = []
+    event.listen(
+        database.write_engine.sync_engine,
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, parameters, *_: sent.append((statement, parameters)),
+    )
     async with database.write() as session:
-        connection = await session.connection()
-        compiled = statement.params(limit=1).compile(
-            connection.sync_connection, compile_kwargs={"literal_binds": True}
-        )
+        await claim(session)
+        statement, parameters = sent[-1]
         if not database.is_sqlite:
             await session.execute(text("SET LOCAL enable_seqscan = off"))
         prefix = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
-        plan = "\n".join(str(tuple(row)) for row in await session.execute(text(f"{prefix} {compiled}")))
+        connection = await session.connection()
+        plan = str((await connection.exec_driver_sql(f"{prefix} {statement}", parameters)).all())
     assert "ix_tasks_queued" in plan
     assert "Sort" not in plan
     assert "TEMP B-TREE" not in plan

@@ -1,12 +1,13 @@
 """Accounts, their sign-ins and their API keys."""
 
 import asyncio
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import ColumnElement, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, Text, bindparam, cast, delete, exists, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -16,7 +17,7 @@ from mediakeep.accounts.emails import fold_email
 from mediakeep.accounts.models import ApiKey, SignIn, User
 from mediakeep.accounts.secrets import is_setup_code
 from mediakeep.accounts.tokens import Claims, TokenType
-from mediakeep.db import Database, insert_into, now_plus
+from mediakeep.db import Database, HotQuery, insert_into, now_plus
 from mediakeep.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, PermissionDenied
 from mediakeep.settings import Settings
 
@@ -296,25 +297,22 @@ async def forget_ended_sign_ins(session: AsyncSession) -> None:
 
 
 async def find_actor_by_token(
-    session: AsyncSession, token: str, *, secret: bytes, type_: TokenType = "access"
+    database: Database, token: str, *, secret: bytes, type_: TokenType = "access"
 ) -> Actor | None:
     """Whom a signed token stands for; None when it, its sign-in or its user is no good any more."""
     claims = tokens.find_claims(secret, token, type_=type_)
     if claims is None:
         return None
-    row = (
-        await session.execute(
-            select(User.id, User.email, User.is_admin, SignIn.id.label("sign_in_id"))
-            .join(SignIn, SignIn.user_id == User.id)
-            .where(SignIn.public_id == claims.sign_in, User.id == claims.user_id, _sign_in_is_good())
-        )
-    ).one_or_none()
-    return row and Actor(
-        user_id=row.id,
-        email=row.email,
-        is_admin=row.is_admin,
-        scopes=_effective(SCOPES, is_admin=row.is_admin),
-        sign_in_id=row.sign_in_id,
+    rows = await database.fetch(_BY_TOKEN, {"sign_in": claims.sign_in, "user_id": claims.user_id})
+    if not rows:
+        return None
+    user_id, email, is_admin, sign_in_id = rows[0]
+    return Actor(
+        user_id=user_id,
+        email=email,
+        is_admin=bool(is_admin),
+        scopes=_effective(SCOPES, is_admin=is_admin),
+        sign_in_id=sign_in_id,
     )
 
 
@@ -390,40 +388,22 @@ async def revoke_api_key(session: AsyncSession, public_id: str, *, user_id: int 
         raise NotFound("API key not found")
 
 
-async def find_actor_by_api_key(session: AsyncSession, key: str) -> KeyHolder | None:
+async def find_actor_by_api_key(database: Database, key: str) -> KeyHolder | None:
     """Whom an API key stands for; None when it or its user is no good."""
-    row = (
-        await session.execute(
-            select(
-                User.id,
-                User.email,
-                User.is_admin,
-                ApiKey.id.label("api_key_id"),
-                ApiKey.scopes,
-                ApiKey.uploads_per_minute,
-                _use_is_due().label("use_is_due"),
-            )
-            .join(ApiKey, ApiKey.user_id == User.id)
-            .where(
-                ApiKey.key_hash == tokens.digest_of(key),
-                ApiKey.revoked_at.is_(None),
-                or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now_plus()),
-                User.disabled_at.is_(None),
-            )
-        )
-    ).one_or_none()
-    if row is None:
+    rows = await database.fetch(_BY_KEY, {"key_hash": tokens.digest_of(key)})
+    if not rows:
         return None
-    scopes = _effective(row.scopes, is_admin=row.is_admin)
+    user_id, email, is_admin, api_key_id, listed, uploads_per_minute, use_is_due = rows[0]
+    scopes = _effective(json.loads(listed), is_admin=is_admin)
     actor = Actor(
-        user_id=row.id,
-        email=row.email,
+        user_id=user_id,
+        email=email,
         is_admin="admin" in scopes,
         scopes=scopes,
-        api_key_id=row.api_key_id,
-        uploads_per_minute=row.uploads_per_minute,
+        api_key_id=api_key_id,
+        uploads_per_minute=uploads_per_minute,
     )
-    return KeyHolder(actor=actor, use_is_due=row.use_is_due)
+    return KeyHolder(actor=actor, use_is_due=bool(use_is_due))
 
 
 async def note_key_use(database: Database, api_key_id: int) -> None:
@@ -444,3 +424,33 @@ def _use_is_due() -> ColumnElement[bool]:
 def _effective(scopes: Iterable[Scope], *, is_admin: bool) -> frozenset[Scope]:
     """The scopes that count: nobody but an admin has `admin`, whatever a key once was given."""
     return frozenset(scope for scope in scopes if is_admin or scope != "admin")
+
+
+_BY_TOKEN = HotQuery(
+    select(User.id, User.email, User.is_admin, SignIn.id)
+    .join(SignIn, SignIn.user_id == User.id)
+    .where(
+        SignIn.public_id == bindparam("sign_in", type_=SignIn.public_id.type),
+        User.id == bindparam("user_id", type_=User.id.type),
+        _sign_in_is_good(),
+    )
+)
+
+_BY_KEY = HotQuery(
+    select(
+        User.id,
+        User.email,
+        User.is_admin,
+        ApiKey.id,
+        cast(ApiKey.scopes, Text),
+        ApiKey.uploads_per_minute,
+        _use_is_due(),
+    )
+    .join(ApiKey, ApiKey.user_id == User.id)
+    .where(
+        ApiKey.key_hash == bindparam("key_hash", type_=ApiKey.key_hash.type),
+        ApiKey.revoked_at.is_(None),
+        or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now_plus()),
+        User.disabled_at.is_(None),
+    )
+)

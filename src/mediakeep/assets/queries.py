@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, or_, select, union
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, func, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.accounts.actor import Actor
@@ -195,7 +195,7 @@ def _shown(row: Sequence[Any], actor: Actor) -> str:
     owner_id, text, *rest = row
     if not rest:
         return str(text)
-    facts, own = (one if isinstance(one, str) else json.dumps(one) for one in rest)
+    facts, own = rest
     if own != "{}" or owner_id != actor.user_id:
         merged = json.loads(facts) | json.loads(own)
         if owner_id != actor.user_id:
@@ -285,7 +285,7 @@ def _one_query(shape: Shape, everyones: bool) -> HotQuery:
 
 
 def _columns(shape: Shape) -> list[Any]:
-    return [Asset.owner_id, shape.json, *([File.facts, Asset.metadata_] if shape.has_metadata else [])]
+    return [Asset.owner_id, shape.json, *([cast(File.facts, Text), cast(Asset.metadata_, Text)] if shape.has_metadata else [])]
 
 
 def _joined(*columns: Any) -> Select[Any]:

@@ -1,7 +1,7 @@
 """Queries that are asked so often that the ORM would cost more than the database: compiled once, one hop each.
 
-They are ordinary SELECTs of SQLAlchemy over named parameters. What they give are the driver's own values: JSON is
-text; times are what `as_time` understands.
+They are ordinary SELECTs of SQLAlchemy over named parameters. What they give are the driver's own values: a JSON
+column is to be cast to text, booleans may be numbers, times are what `as_time` understands.
 """
 
 import sqlite3

@@ -75,14 +75,13 @@ async def find_actor(request: Request) -> Actor | None:
 
 
 async def _find_by_token(request: Request, token: str, *, type_: TokenType) -> Actor | None:
-    async with library_of(request).database.read() as session:
-        return await service.find_actor_by_token(session, token, secret=request.app.state.secret, type_=type_)
+    database, secret = library_of(request).database, request.app.state.secret
+    return await service.find_actor_by_token(database, token, secret=secret, type_=type_)
 
 
 async def _find_by_key(request: Request, key: str) -> Actor | None:
     database = library_of(request).database
-    async with database.read() as session:
-        holder = await service.find_actor_by_api_key(session, key)
+    holder = await service.find_actor_by_api_key(database, key)
     if holder is None:
         return None
     if holder.use_is_due and holder.actor.api_key_id is not None:
