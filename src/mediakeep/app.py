@@ -6,17 +6,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from mediakeep import __version__, features
 from mediakeep.accounts.secrets import load_secret_key
 from mediakeep.files.renditions import RenditionCache
-from mediakeep.http import delivery, health, page
+from mediakeep.http import delivery, health, openapi, page
 from mediakeep.http.legacy import assets as legacy
 from mediakeep.http.middleware import EarlyAnswer, LimitBody, RequestLog, SecurityHeaders
-from mediakeep.http.problems import PROBLEM_SCHEMA, install_problem_handlers
+from mediakeep.http.problems import install_problem_handlers
 from mediakeep.http.v2 import assets, auth, collections, upload
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
@@ -63,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.router.routes.extend(delivery.routes("/legacy/api/v2"))
     app.include_router(health.router)
     page.install(app)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]  # the way FastAPI documents
+    app.openapi = lambda: _openapi(app, settings)  # type: ignore[method-assign]  # the way FastAPI documents
     return app
 
 
@@ -115,22 +114,9 @@ def _middleware(settings: Settings) -> list[Middleware]:
     ]
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI, settings: Settings) -> dict[str, Any]:
     if not app.openapi_schema:
-        schema = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            routes=app.routes,
-            separate_input_output_schemas=False,
-        )
-        schema["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA
-        schema["components"]["schemas"].pop("HTTPValidationError", None)
-        schema["components"]["schemas"].pop("ValidationError", None)
-        for prefix in ("/api/v2", "/legacy/api/v2"):
-            for path, operations in delivery.openapi_paths(prefix).items():
-                schema["paths"].setdefault(path, {}).update(operations)
-        app.openapi_schema = schema
+        app.openapi_schema = openapi.describe(app, max_request_bytes=settings.max_request_bytes)
     return app.openapi_schema
 
 

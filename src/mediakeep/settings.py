@@ -52,6 +52,9 @@ KNOWN_FORMATS = frozenset(
     ]
 )
 
+#: Variables of `mediakeep upload`, which is a client: a shell may well have them set when a server starts.
+_CLIENT_VARIABLES = frozenset({"api_key", "url"})
+
 _Words = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -277,6 +280,7 @@ def _is_unknown(name: str) -> bool:
     return (
         name.startswith(PREFIX)
         and field not in Settings.model_fields
+        and field not in _CLIENT_VARIABLES
         and not field.startswith(("test_", "config"))
     )
 

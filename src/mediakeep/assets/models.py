@@ -3,11 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mediakeep.db.base import Base, BigInt, Json, PublicId
 from mediakeep.db.functions import now_plus
+
+
+def _listed(*columns: str) -> Index:
+    """An index for the lists of assets that have a file, which alone answers how many there are."""
+    have_file = text("file_id IS NOT NULL")
+    name = f"ix_assets_listed_{'_'.join(columns[1:-1])}"
+    return Index(name, *columns, sqlite_where=have_file, postgresql_where=have_file)
 
 
 class Asset(Base):
@@ -15,11 +22,11 @@ class Asset(Base):
 
     __tablename__ = "assets"
     __table_args__ = (
-        Index(None, "owner_id", "created_at", "id"),
-        Index(None, "owner_id", "updated_at", "id"),
-        Index(None, "owner_id", "name", "id"),
-        Index(None, "owner_id", "size", "id"),
-        Index(None, "owner_id", "type", "created_at", "id"),
+        _listed("owner_id", "created_at", "id"),
+        _listed("owner_id", "updated_at", "id"),
+        _listed("owner_id", "name", "id"),
+        _listed("owner_id", "size", "id"),
+        _listed("owner_id", "type", "created_at", "id"),
         Index(None, "client_id", "created_at", "id"),
         Index(None, "campaign_id", "created_at", "id"),
         Index(None, "persona_id", "created_at", "id"),

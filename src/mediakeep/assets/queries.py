@@ -74,12 +74,11 @@ class Page:
     descending: bool = True
 
 
-def visible_to(actor: Actor, *, everyones: bool = False) -> list[ColumnElement[bool]]:
-    """What a caller's reads begin with: their own, or everybody's where an admin asks for it."""
+def visible(*, everyones: bool) -> list[ColumnElement[bool]]:
+    """What every read begins with: the caller's own (parameter `owner_id`), or everybody's for an admin."""
     if everyones:
-        actor.require("admin")
         return [not_gone()]
-    return [Asset.owner_id == actor.user_id, not_gone()]
+    return [Asset.owner_id == bindparam("owner_id", type_=Asset.owner_id.type), not_gone()]
 
 
 def not_gone() -> ColumnElement[bool]:
@@ -229,9 +228,7 @@ def _list_queries(
     types = [bindparam(name, type_=Asset.type.type) for name in names if name.startswith("types_")]
     if types:
         conditions.append(or_(*(Asset.type == one for one in types)))
-    if not everyones:
-        conditions.append(Asset.owner_id == bindparam("owner_id", type_=Asset.owner_id.type))
-    conditions += [Asset.file_id.is_not(None), not_gone()]
+    conditions += [Asset.file_id.is_not(None), *visible(everyones=everyones)]
     columns = (getattr(Asset, sort_by), Asset.id)
     order = [column.desc() if descending else column.asc() for column in columns]
     count = select(func.count()).select_from(Asset).where(*conditions)
@@ -276,16 +273,17 @@ def _contains(name: str) -> ColumnElement[bool]:
 
 @lru_cache(maxsize=16)
 def _one_query(shape: Shape, everyones: bool) -> HotQuery:
-    statement = _joined(*_columns(shape)).where(
-        Asset.public_id == bindparam("public_id", type_=Asset.public_id.type), not_gone()
-    )
-    if not everyones:
-        statement = statement.where(Asset.owner_id == bindparam("owner_id", type_=Asset.owner_id.type))
-    return HotQuery(statement)
+    mine = visible(everyones=everyones)
+    asked = Asset.public_id == bindparam("public_id", type_=Asset.public_id.type)
+    return HotQuery(_joined(*_columns(shape)).where(asked, *mine))
 
 
 def _columns(shape: Shape) -> list[Any]:
-    return [Asset.owner_id, shape.json, *([cast(File.facts, Text), cast(Asset.metadata_, Text)] if shape.has_metadata else [])]
+    return [
+        Asset.owner_id,
+        shape.json,
+        *([cast(File.facts, Text), cast(Asset.metadata_, Text)] if shape.has_metadata else []),
+    ]
 
 
 def _joined(*columns: Any) -> Select[Any]:

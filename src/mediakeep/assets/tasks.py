@@ -10,7 +10,7 @@ from mediakeep.library import Library
 from mediakeep.tasks import Claimed, task
 
 #: Assets that one transaction removes; under SQLite's one writer everybody else waits for it.
-CHUNK = 200
+CHUNK = 50
 
 
 @task("assets.remove_collection")

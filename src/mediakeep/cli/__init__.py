@@ -8,6 +8,7 @@ from mediakeep import __version__
 from mediakeep.cli.accounts import key, user
 from mediakeep.cli.server import migrate, serve, settings, worker
 from mediakeep.cli.upkeep import fsck, gc
+from mediakeep.cli.upload import upload
 from mediakeep.errors import MediakeepError, SettingsError
 
 __all__ = ["main"]
@@ -23,7 +24,7 @@ def _commands() -> None:
     """
 
 
-for _command in (serve, worker, migrate, settings, user, key, fsck, gc):
+for _command in (serve, worker, migrate, settings, user, key, upload, fsck, gc):
     _commands.add_command(_command)
 
 

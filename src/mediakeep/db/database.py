@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from mediakeep.db.hot import READER_PRAGMAS, HotQuery, SqliteReaders, Value
+from mediakeep.db.sqlite_writer import connect_writer
 from mediakeep.errors import SettingsError
 from mediakeep.settings import Settings
 
@@ -181,7 +182,13 @@ def _sqlite_path(settings: Settings) -> Path:
 def _open_sqlite(path: Path) -> Database:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     url = URL.create("sqlite+aiosqlite", database=str(path))
-    write_engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
+    write_engine = create_async_engine(
+        url,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=1,
+        max_overflow=0,
+        async_creator=partial(connect_writer, path),
+    )
     read_engine = create_async_engine(
         url,
         poolclass=AsyncAdaptedQueuePool,

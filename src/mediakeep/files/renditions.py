@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,6 +51,8 @@ class Recipe:
     name: str
     media_type: str
     extension: str
+    #: What a whole one ends with; storage may lose the end of one to a power cut.
+    ending: bytes
     make: Callable[[Library, Source], Awaitable[bytes]]
 
 
@@ -98,17 +100,23 @@ async def _make_waveform_picture(library: Library, source: Source) -> bytes:
 
 
 #: The picture that stands for a file: JPEG, at most 512 px on the long side.
-THUMBNAIL: Final = Recipe(name="thumbnail", media_type="image/jpeg", extension="jpg", make=_make_thumbnail)
+THUMBNAIL: Final = Recipe(
+    name="thumbnail", media_type="image/jpeg", extension="jpg", ending=b"\xff\xd9", make=_make_thumbnail
+)
 WAVEFORM: Final = Recipe(
-    name="waveform", media_type="application/json", extension="json", make=_make_waveform
+    name="waveform", media_type="application/json", extension="json", ending=b"}", make=_make_waveform
 )
 WAVEFORM_PICTURE: Final = Recipe(
-    name="waveform-picture", media_type="image/png", extension="png", make=_make_waveform_picture
+    name="waveform-picture",
+    media_type="image/png",
+    extension="png",
+    ending=b"IEND\xaeB`\x82",
+    make=_make_waveform_picture,
 )
 
 
 def rendition_prefix(public_id: str) -> str:
-    return f"renditions/{public_id[:2]}/{public_id[2:4]}/{public_id}"
+    return f"renditions/{public_id[:2]}/{public_id}"
 
 
 def rendition_key(public_id: str, recipe: Recipe) -> str:
@@ -130,10 +138,11 @@ async def original(library: Library, source: Source) -> AsyncIterator[Path]:
 async def find_or_make(library: Library, source: Source, recipe: Recipe) -> bytes:
     """A rendition from the store, else made and kept there. Raises `NotFound` and what decoding raises."""
     key = rendition_key(source.public_id, recipe)
-    try:
-        return await library.store.read_bytes(key)
-    except MissingObject:
-        body = await recipe.make(library, source)
+    with suppress(MissingObject):
+        body = await library.store.read_bytes(key)
+        if body.endswith(recipe.ending):
+            return body
+    body = await recipe.make(library, source)
     await library.store.put_bytes(key, body, media_type=recipe.media_type)
     return body
 

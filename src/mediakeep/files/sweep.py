@@ -70,7 +70,7 @@ async def _unaccounted(library: Library, keys: list[str]) -> list[str]:
 async def _without_row(session: AsyncSession, keys: Iterable[str]) -> list[str]:
     """Those of the keys that belong to no file: originals by their key, renditions by the id in their path."""
     keys = list(keys)
-    owners = {key: key.split("/")[3] for key in keys if key.startswith("renditions/") and key.count("/") >= 4}
+    owners = {key: key.split("/")[2] for key in keys if key.startswith("renditions/") and key.count("/") >= 3}
     known = set(await session.scalars(select(File.key).where(File.key.in_(keys))))
     ids = set(await session.scalars(select(File.public_id).where(File.public_id.in_(owners.values()))))
     return [key for key in keys if key not in known and owners.get(key) not in ids]

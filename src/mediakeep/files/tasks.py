@@ -1,12 +1,15 @@
 """Background work on stored files."""
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from mediakeep.errors import BadRequest, NotFound
 from mediakeep.files.models import File
 from mediakeep.files.renditions import THUMBNAIL, WAVEFORM, Source, find_or_make, rendition_prefix
 from mediakeep.files.sweep import sweep
 from mediakeep.library import Library
+from mediakeep.media.image import summarize
+from mediakeep.media.limits import IMAGE_SECONDS
+from mediakeep.media.pool import Priority
 from mediakeep.tasks import Claimed, GiveUp, periodic, task
 
 
@@ -31,11 +34,25 @@ async def derive(library: Library, claimed: Claimed) -> None:
     source = Source.of(file)
     try:
         if file.page_count is not None or source.family != "document":
-            await find_or_make(library, source, THUMBNAIL)
+            picture = await find_or_make(library, source, THUMBNAIL)
+            if source.family != "audio":
+                await _note_fingerprint(library, file, picture)
         if file.facts.get("audio_codec") and source.family in {"audio", "video"}:
             await find_or_make(library, source, WAVEFORM)
     except (BadRequest, NotFound) as error:
         raise GiveUp(error.detail) from error
+
+
+async def _note_fingerprint(library: Library, file: File, picture: bytes) -> None:
+    """What a video's poster or a document's page looks like; an image's own decode has told that already."""
+    found = await library.decoders.run(
+        summarize, picture, timeout_seconds=IMAGE_SECONDS, priority=Priority.RENDITION
+    )
+    looks = {"thumbhash": found.thumbhash, "dominant_color": found.dominant_color}
+    async with library.database.write() as session:
+        await session.execute(
+            update(File).where(File.id == file.id).values(phash=found.phash, facts=file.facts | looks)
+        )
 
 
 @periodic("files.sweep", every=lambda settings: settings.sweep_interval)

@@ -1,6 +1,7 @@
 """The bytes of an asset: the file itself, its thumbnail and its waveform, without login while it is public."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from mediakeep.assets.queries import Served, find_served
-from mediakeep.errors import InvalidInput, NotAuthenticated, NotFound, RateLimited, Unavailable
+from mediakeep.errors import InvalidInput, MediakeepError, NotFound, UndecodableMedia
 from mediakeep.files.renditions import (
     THUMBNAIL,
     WAVEFORM,
@@ -18,9 +19,9 @@ from mediakeep.files.renditions import (
     RenditionCache,
     Source,
 )
-from mediakeep.http.auth import find_actor, library_of
-from mediakeep.http.files import Content, send_content
-from mediakeep.http.problems import problem_responses
+from mediakeep.http.auth import SECURITY, find_actor, library_of
+from mediakeep.http.files import OTHER_VERSION, Content, send_content
+from mediakeep.http.problems import document, problem_answer, problem_responses
 from mediakeep.http.signing import SIGNATURE, is_signed
 from mediakeep.media.formats import get_format
 
@@ -135,68 +136,112 @@ def routes(prefix: str) -> list[Route]:
     ]
 
 
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+_PEAKS = {
+    "schema": {
+        "type": "object",
+        "required": ["version", "sample_rate", "samples_per_peak", "length", "duration_seconds", "peaks"],
+    },
+    "example": {
+        "version": 1,
+        "channels": 1,
+        "sample_rate": 44100,
+        "samples_per_peak": 441,
+        "bits": 8,
+        "length": 2,
+        "duration_seconds": 0.02,
+        "peaks": [-3, 5, -8, 7],
+    },
+}
+
+
 def openapi_paths(prefix: str) -> dict[str, Any]:
     """The description of `routes`, which FastAPI does not see."""
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    file = _described(
-        "Get the file", "The file itself. `?download=1` makes it an attachment.", {"*/*": binary}
-    )
-    thumbnail = _described(
-        "Get the thumbnail",
-        "A JPEG of at most 512 px on the long side: a small version of an image, a video's frame at 1 s, a PDF's "
-        "first page, the drawn waveform of audio.",
-        {"image/jpeg": binary},
-    )
-    peaks = {
-        "schema": {"type": "object"},
-        "example": {"version": 1, "duration_seconds": 2.0, "peaks": [-3, 5]},
-    }
-    waveform = _described(
-        "Get the waveform",
-        "Peaks of an audio asset as JSON, or drawn with `format=png`.",
-        {"application/json": peaks, "image/png": binary},
-    )
-    waveform["get"]["parameters"].append(_query("format", {"type": "string", "enum": ["json", "png"]}))
+    path = f"{prefix}/assets/{{asset_id}}"
     return {
-        f"{prefix}/assets/{{asset_id}}": file,
-        f"{prefix}/assets/{{asset_id}}/thumbnail": thumbnail,
-        f"{prefix}/assets/{{asset_id}}/waveform": waveform,
+        path: _described(
+            "Get the file", "The file itself. `?download=1` makes it an attachment.", {"*/*": _BINARY}
+        ),
+        f"{path}/thumbnail": _described(
+            "Get the thumbnail",
+            "A JPEG of at most 512 px on the long side: a small version of an image, a video's frame at 1 s, a PDF's "
+            "first page, the drawn waveform of audio.",
+            {"image/jpeg": _BINARY},
+            UndecodableMedia,
+            missing="This asset has no thumbnail",
+        ),
+        f"{path}/waveform": _described(
+            "Get the waveform",
+            "Peaks of an audio asset as JSON, or drawn with `format=png`.",
+            {"application/json": _PEAKS, "image/png": _BINARY},
+            UndecodableMedia,
+            InvalidInput,
+            missing="This asset has no waveform",
+            parameters=[_query("format", {"type": "string", "enum": ["json", "png"]})],
+        ),
     }
 
 
-def _query(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": schema}
-
-
-def _described(summary: str, description: str, content: dict[str, Any]) -> dict[str, Any]:
-    refusals = problem_responses(NotAuthenticated, NotFound, InvalidInput, RateLimited, Unavailable)
-    for unused in (401, 429):
-        refusals.pop(unused)
+def _described(
+    summary: str,
+    description: str,
+    content: dict[str, Any],
+    *errors: type[MediakeepError],
+    missing: str = _NOT_FOUND,
+    parameters: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    refusals = problem_responses(
+        NotFound,
+        *errors,
+        not_found=missing,
+        invalid_input="format is json or png.",
+        undecodable_media="The image is truncated or damaged and cannot be decoded.",
+    )
+    part = {**_HEADERS, "Content-Range": _header("Which part this is.", "bytes 0-1023/153600")}
     operation = {
         "tags": ["assets"],
         "summary": summary,
-        "description": description
-        + " Needs no login while the asset is public; a private one needs its owner or a "
+        "description": f"{description} Needs no login while the asset is public; a private one needs its owner or a "
         "signed address.",
+        "security": [{}, *SECURITY],
         "parameters": [
-            {
-                "name": "asset_id",
-                "in": "path",
-                "required": True,
-                "schema": {"type": "string", "format": "uuid"},
-            },
-            _query("download", {"type": "string", "enum": ["0", "1"]}),
+            _ASSET_ID,
+            _query("download", {"type": "string"}, "`1` makes it an attachment.", "1"),
+            _query("expires", {"type": "string"}, "Of a signed address: Unix time, seconds."),
+            _query("signature", {"type": "string"}, "Of a signed address; then nothing else may be added."),
+            *parameters,
         ],
         "responses": {
-            "200": {"description": "All of it.", "content": content},
-            "206": {"description": "The part that `Range` asks for.", "content": content},
+            "200": {"description": "All of it.", "content": content, "headers": _HEADERS},
+            "206": {"description": "The part that `Range` asks for.", "content": content, "headers": part},
             "304": {"description": "It has not changed."},
-            "412": {"description": "It is another version.", **_PROBLEM},
-            "416": {"description": "The range lies past its end.", **_PROBLEM},
+            "412": problem_answer("It is another version.", other_version=document(412, OTHER_VERSION)),
+            "416": problem_answer(
+                "The range lies past its end.", past_its_end=document(416, "The file has 153600 bytes.")
+            ),
             **{str(status): described for status, described in refusals.items()},
         },
     }
-    return {"get": operation, "head": {**operation, "responses": operation["responses"]}}
+    return {"get": operation, "head": deepcopy(operation)}
 
 
-_PROBLEM = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+def _query(name: str, schema: dict[str, Any], description: str = "", example: str = "") -> dict[str, Any]:
+    more = {"description": description, "example": example}
+    given = {key: value for key, value in more.items() if value}
+    return {"name": name, "in": "query", "required": False, "schema": schema, **given}
+
+
+def _header(description: str, example: str) -> dict[str, Any]:
+    return {"description": description, "required": True, "schema": {"type": "string"}, "example": example}
+
+
+_ASSET_ID = {"name": "asset_id", "in": "path", "required": True, "schema": {"type": "string"}}
+
+_HEADERS = {
+    "ETag": _header("Strong: the SHA-256 of all of it.", '"9f86d081884c7d65…"'),
+    "Last-Modified": _header("To the second.", "Sun, 16 Nov 2025 09:30:00 GMT"),
+    "Cache-Control": _header("Private assets are not kept by anybody.", "public, max-age=300"),
+    "Accept-Ranges": _header("Ranges are in bytes.", "bytes"),
+    "Content-Disposition": _header("The file's name.", 'inline; filename="image.jpg"'),
+}

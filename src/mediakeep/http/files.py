@@ -29,6 +29,9 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-s
 # The browser's PDF viewer is a page that a sandbox would keep from starting.
 _PDF_POLICY = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; plugin-types application/pdf"
 
+#: The sentence of a 412.
+OTHER_VERSION = "The file is another version than the request asks for."
+
 #: What a browser may show in place; everything else is a download.
 INLINE_TYPES = frozenset(
     {
@@ -81,9 +84,7 @@ async def send_content(content: Content, store: Store, scope: Scope, receive: Re
     common = _validators(content)
     status = precondition_status(headers, etag=content.etag, modified_at=content.modified_at)
     if status == 412:
-        await problem(412, "The file is another version than the request asks for.", headers=common)(
-            scope, receive, send
-        )
+        await problem(412, OTHER_VERSION, headers=common)(scope, receive, send)
         return
     if status == 304:
         await _send_head(send, 304, common)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import structlog
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from mediakeep.http.auth import library_of
@@ -21,13 +21,13 @@ State = Literal["ok", "failing"]
 
 
 class Health(BaseModel):
-    status: Literal["ok"]
+    status: Literal["ok"] = Field(examples=["ok"])
 
 
 class Readiness(BaseModel):
-    status: State
-    database: State
-    storage: State
+    status: State = Field(examples=["ok"])
+    database: State = Field(examples=["ok"])
+    storage: State = Field(examples=["ok"])
 
 
 @router.get("/healthz", response_model=Health, summary="Is the process up?")

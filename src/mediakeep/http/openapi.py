@@ -8,12 +8,15 @@ from fastapi.openapi.utils import get_openapi
 
 from mediakeep.errors import MediakeepError, NotAuthenticated, Unavailable
 from mediakeep.http import delivery
-from mediakeep.http.problems import PROBLEM_RESPONSE, PROBLEM_SCHEMA, document, problem_responses
+from mediakeep.http.problems import MEDIA_TYPE, PROBLEM_SCHEMA, document, problem_answer, problem_responses
 
 _TAGS = [
     {"name": "accounts", "description": "Who asks: accounts, sign-ins and API keys."},
     {"name": "assets", "description": "Uploads, lists, changes, and the bytes themselves."},
-    {"name": "clients and campaigns", "description": "What assets belong to; deleting one deletes its assets."},
+    {
+        "name": "clients and campaigns",
+        "description": "What assets belong to; deleting one deletes its assets.",
+    },
     {"name": "legacy", "description": "The older dialect: same assets, same rules, other shape."},
     {"name": "health", "description": "For whoever runs the server."},
 ]
@@ -93,14 +96,15 @@ def _is_supposed(answer: dict[str, Any]) -> bool:
 
 def _too_large(max_request_bytes: int) -> dict[str, Any]:
     sentence = f"The request body is too large. This address takes at most {max_request_bytes} bytes."
-    example = document(413, sentence, code="too-large")
-    return {"description": "The request body is too large.", **PROBLEM_RESPONSE(example)}
+    return problem_answer(
+        "The request body is too large.", too_large=document(413, sentence, code="too-large")
+    )
 
 
 def _add_shared_headers(operation: dict[str, Any]) -> None:
     for status, answer in operation["responses"].items():
         names = ["X-Request-ID"]
-        if status in _HEADERS_OF_PROBLEMS and "application/problem+json" in answer.get("content", {}):
+        if status in _HEADERS_OF_PROBLEMS and MEDIA_TYPE in answer.get("content", {}):
             names.append(_HEADERS_OF_PROBLEMS[status])
         shared = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
         answer["headers"] = answer.get("headers", {}) | shared

@@ -1,6 +1,23 @@
 """Paging by `limit` and `offset`, told in headers where a body has no place for it."""
 
+from typing import Any
+
 from fastapi import Request
+
+#: What `page_headers` gives, for OpenAPI.
+PAGE_HEADERS: dict[str, Any] = {
+    "X-Total-Count": {
+        "description": "How many there are in all.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "Link": {
+        "description": "The first, previous, next and last page (RFC 8288).",
+        "required": True,
+        "schema": {"type": "string"},
+        "example": '<http://localhost:8000/api/v2/assets?limit=50&offset=50>; rel="next"',
+    },
+}
 
 
 def page_headers(request: Request, base_url: str, *, total: int, limit: int, offset: int) -> dict[str, str]:

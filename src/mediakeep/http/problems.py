@@ -12,8 +12,9 @@ from pydantic_core import to_json
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
-from mediakeep.errors import MediakeepError, Unavailable
+from mediakeep.errors import InvalidInput, MediakeepError, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -43,11 +44,15 @@ def document(
 ) -> dict[str, object]:
     return {
         "type": f"urn:mediakeep:error:{code}" if code else "about:blank",
-        "title": title or HTTPStatus(status).phrase,
+        "title": title or _TITLES.get(status) or HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         **(members or {}),
     }
+
+
+# RFC 9110's names, which Python has from 3.13 on.
+_TITLES = {413: "Content Too Large", 416: "Range Not Satisfiable", 422: "Unprocessable Content"}
 
 
 def problem_of(error: MediakeepError) -> Response:
@@ -70,15 +75,16 @@ def problem_responses(*errors: type[MediakeepError], **details: str) -> dict[int
     for error in errors:
         detail = details.get(error.code.replace("-", "_")) or _EXAMPLES.get(error.code, error.title)
         example = document(error.status, detail, code=error.code, title=error.title)
-        entry = described.setdefault(
-            error.status,
-            {
-                "description": error.title,
-                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
-            },
-        )
+        entry = described.setdefault(error.status, problem_answer(error.title))
         entry["content"][MEDIA_TYPE]["examples"][error.code] = {"value": example}
     return described
+
+
+def problem_answer(description: str, **examples: dict[str, object]) -> dict[str, Any]:
+    """The description of an answer that is a problem, for OpenAPI, with example documents by name."""
+    named = {name: {"value": example} for name, example in examples.items()}
+    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": named}
+    return {"description": description, "content": {MEDIA_TYPE: content}}
 
 
 _EXAMPLES = {
@@ -146,15 +152,29 @@ def _fields(error: RequestValidationError) -> Iterator[dict[str, str]]:
         }
 
 
-async def _framework(_request: Request, error: Exception) -> Response:
+async def _framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
+    if error.status_code == 400:  # FastAPI's, for a body in which JSON cannot even be looked for
+        return problem_of(InvalidInput("The body cannot be read as JSON.", field="body"))
     if error.status_code == 404:
         return problem(404, "There is nothing at this address.", code="not-found", headers=headers)
     if error.status_code == 405:
-        allowed = headers.get("Allow") or headers.get("allow", "")
-        return problem(405, f"This address takes {allowed} only.", code="method-not-allowed", headers=headers)
+        allowed = ", ".join(_allowed_methods(request))
+        return problem(
+            405, f"This address takes {allowed} only.", code="method-not-allowed", headers={"Allow": allowed}
+        )
     return problem(error.status_code, str(error.detail), headers=headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """What all routes of the address take (RFC 9110 §10.2.1); Starlette names the methods of the first one alone."""
+    routes = request.app.routes
+    return [
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 async def _database(_request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from mediakeep.accounts import idempotency, limits
 from mediakeep.accounts.actor import Actor
 from mediakeep.assets.queries import Shape
 from mediakeep.assets.service import NewAsset
-from mediakeep.assets.text import check_name, check_tags, clean_file_name
+from mediakeep.assets.text import MAX_NAME_LENGTH, check_name, check_tags, clean_file_name
 from mediakeep.collections.service import Belonging
 from mediakeep.errors import InvalidInput
 from mediakeep.files.ingest import ingest
@@ -36,7 +36,12 @@ UPLOAD_BODY: dict[str, Any] = {
             "name": "Idempotency-Key",
             "in": "header",
             "required": False,
-            "schema": {"type": "string", "minLength": 1, "maxLength": idempotency.MAX_KEY_LENGTH},
+            "schema": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": idempotency.MAX_KEY_LENGTH,
+                "pattern": "^[\\x20-\\x7e]+$",
+            },
             "description": "The same key and request within a day give the same answer, and one asset.",
         }
     ],
@@ -49,7 +54,11 @@ UPLOAD_BODY: dict[str, Any] = {
                     "required": ["file"],
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
-                        "name": {"type": "string", "description": "Display name; else the file's name."},
+                        "name": {
+                            "type": "string",
+                            "maxLength": MAX_NAME_LENGTH,
+                            "description": "Display name; else the file's name.",
+                        },
                         **{name: {"type": "string"} for name in _BELONGING.values()},
                         "tags": {
                             "type": "string",
@@ -61,6 +70,19 @@ UPLOAD_BODY: dict[str, Any] = {
             }
         },
     },
+}
+
+
+_WINDOW = {
+    "RateLimit-Limit": ("Uploads that one may start in any minute.", 10),
+    "RateLimit-Remaining": ("How many of them are left.", 9),
+    "RateLimit-Reset": ("Seconds until there is one more.", 60),
+}
+
+#: What `rate_limit_headers` gives where there is a limit, for OpenAPI.
+RATE_LIMIT_HEADERS: dict[str, Any] = {
+    name: {"description": description, "schema": {"type": "integer"}, "example": example}
+    for name, (description, example) in _WINDOW.items()
 }
 
 

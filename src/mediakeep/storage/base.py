@@ -52,7 +52,10 @@ class Store(Protocol):
         """
 
     async def put_bytes(self, key: str, data: bytes, *, media_type: str) -> None:
-        """Store what can be made again, replacing what is there. Readers see all of it or nothing."""
+        """Store what can be made again, replacing what is there. Readers see all of it or nothing.
+
+        It is not waited for: a power cut may lose it, or leave it cut short, which whoever reads it can tell.
+        """
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `start` to before `end`, in chunks; none if `start` lies past the last one.
@@ -88,9 +91,12 @@ class Store(Protocol):
 
 
 def new_key(prefix: str) -> str:
-    """A random key that was never used: `files/ab/cd/<uuid>` for the prefix `files`."""
+    """A random key that was never used: `files/ab/<uuid>` for the prefix `files`.
+
+    One level of 256 folders: a second one would have nearly every upload make a folder and wait for the disk.
+    """
     name = uuid.uuid4()
-    return f"{prefix}/{name.hex[:2]}/{name.hex[2:4]}/{name}"
+    return f"{prefix}/{name.hex[:2]}/{name}"
 
 
 def is_key(key: str) -> bool:

@@ -149,9 +149,7 @@ class DiskStore:
         try:
             with folders.create_private(temporary) as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())  # else a power cut may leave the name without the content
-            self._rename(temporary, target, folders.make_private)
+            self._rename(temporary, target, folders.make_private_hastily)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise

@@ -17,6 +17,14 @@ def make_private(folder: Path) -> None:
         sync(folder.parent)
 
 
+def make_private_hastily(folder: Path) -> None:
+    """As `make_private`, but a power cut may lose it again."""
+    if not folder.is_dir():
+        make_private_hastily(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+
+
 def sync(folder: Path) -> None:
     """Make the names in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -9,12 +9,10 @@ from mediakeep.accounts import limits
 from mediakeep.assets.queries import Filters, Page
 from mediakeep.errors import (
     InvalidInput,
-    NotAuthenticated,
     NotFound,
     PermissionDenied,
     RateLimited,
     TooLarge,
-    Unavailable,
     UndecodableMedia,
     UnsupportedMedia,
 )
@@ -23,10 +21,10 @@ from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import base_url
 from mediakeep.http.doors import describe_formats, policy_of
 from mediakeep.http.legacy.schemas import LISTED, UPLOADED, AssetList, Deleted, Uploaded
-from mediakeep.http.paging import page_headers
+from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import WriteSession
-from mediakeep.http.upload import UPLOAD_BODY, Counted, take_upload
+from mediakeep.http.upload import RATE_LIMIT_HEADERS, UPLOAD_BODY, Counted, take_upload
 from mediakeep.settings import Settings
 
 router = APIRouter(prefix="/legacy/api/v2", tags=["legacy"])
@@ -47,22 +45,23 @@ def _policy(settings: Settings) -> Policy:
     "/upload-asset",
     response_model=Uploaded,
     openapi_extra=UPLOAD_BODY,
-    responses=problem_responses(
-        UnsupportedMedia,
-        TooLarge,
-        UndecodableMedia,
-        NotAuthenticated,
-        PermissionDenied,
-        NotFound,
-        InvalidInput,
-        RateLimited,
-        Unavailable,
-        unsupported_media=f"Invalid file type: audio/mpeg. Allowed: {describe_formats(_FORMATS)}",
-        too_large="File too large. Maximum size is 50.0MB",
-        undecodable_media="The image is truncated or damaged and cannot be decoded.",
-        not_found="Client not found",
-        invalid_input="The form has no file part named 'file'.",
-    ),
+    responses={
+        200: {"headers": RATE_LIMIT_HEADERS},
+        **problem_responses(
+            UnsupportedMedia,
+            TooLarge,
+            UndecodableMedia,
+            PermissionDenied,
+            NotFound,
+            InvalidInput,
+            RateLimited,
+            unsupported_media=f"Invalid file type: audio/mpeg. Allowed: {describe_formats(_FORMATS)}",
+            too_large="File too large. Maximum size is 50.0MB",
+            undecodable_media="The image is truncated or damaged and cannot be decoded.",
+            not_found="Client not found",
+            invalid_input="The form has no file part named 'file'.",
+        ),
+    },
 )
 async def upload_asset(request: Request, actor: WriteActor, window: Counted) -> Response:
     """Upload an image or a video."""
@@ -73,7 +72,10 @@ async def upload_asset(request: Request, actor: WriteActor, window: Counted) -> 
 @router.get(
     "/assets",
     response_model=AssetList,
-    responses=problem_responses(NotAuthenticated, PermissionDenied, InvalidInput, Unavailable),
+    responses={
+        200: {"headers": PAGE_HEADERS},
+        **problem_responses(PermissionDenied, InvalidInput, permission_denied="This API key may not read."),
+    },
 )
 async def list_assets(
     request: Request,
@@ -95,10 +97,8 @@ async def list_assets(
     "/assets/{asset_id}",
     response_model=Deleted,
     responses=problem_responses(
-        NotAuthenticated,
         PermissionDenied,
         NotFound,
-        Unavailable,
         not_found="Asset not found",
         permission_denied="You don't have permission to delete this asset",
     ),

@@ -5,26 +5,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime, NaiveDatetime
 
 from mediakeep import assets
 from mediakeep.assets.metadata import check_metadata
 from mediakeep.assets.queries import Filters, Page
 from mediakeep.assets.text import check_name, check_tags, check_text
-from mediakeep.errors import (
-    InvalidInput,
-    NotAuthenticated,
-    NotFound,
-    PermissionDenied,
-    Unavailable,
-)
+from mediakeep.errors import InvalidInput, NotFound, PermissionDenied
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import base_url
-from mediakeep.http.paging import page_headers
+from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import WriteSession
 from mediakeep.http.signing import sign_query
-from mediakeep.http.times import zulu
+from mediakeep.http.times import GivenTime, zulu
 from mediakeep.http.v2.schemas import (
     SHAPE,
     Asset,
@@ -37,12 +30,10 @@ from mediakeep.http.v2.schemas import (
 
 router = APIRouter(prefix="/api/v2/assets", tags=["assets"])
 
-_REFUSALS = (NotAuthenticated, PermissionDenied, NotFound, InvalidInput, Unavailable)
+_MAY_NOT_READ = "This API key may not read."
 
 #: More words than these do not narrow a search any further.
 MAX_WORDS = 16
-
-Time = AwareDatetime | NaiveDatetime
 
 _COLLECTIONS = {
     "clientId": "client_id",
@@ -56,7 +47,10 @@ _COLLECTIONS = {
     "",
     response_model=list[Asset],
     summary="List assets",
-    responses=problem_responses(NotAuthenticated, PermissionDenied, InvalidInput, Unavailable),
+    responses={
+        200: {"headers": PAGE_HEADERS},
+        **problem_responses(PermissionDenied, InvalidInput, permission_denied=_MAY_NOT_READ),
+    },
 )
 async def list_assets(
     request: Request,
@@ -70,8 +64,12 @@ async def list_assets(
     q: Annotated[
         str, Query(max_length=1000, description="Words that the name, description or tags hold.")
     ] = "",
-    created_after: Annotated[Time | None, Query(description="ISO 8601; UTC where no zone is given.")] = None,
-    created_before: Annotated[Time | None, Query(description="ISO 8601; UTC where no zone is given.")] = None,
+    created_after: Annotated[
+        GivenTime | None, Query(description="ISO 8601; UTC where no zone is given.")
+    ] = None,
+    created_before: Annotated[
+        GivenTime | None, Query(description="ISO 8601; UTC where no zone is given.")
+    ] = None,
     sort_by: Annotated[Literal["created_at", "updated_at", "name", "size"], Query()] = "created_at",
     sort_order: Annotated[Literal["asc", "desc"], Query()] = "desc",
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
@@ -102,7 +100,9 @@ async def list_assets(
     "/{asset_id}/info",
     response_model=Asset,
     summary="Read an asset",
-    responses=problem_responses(*_REFUSALS, not_found="Asset not found"),
+    responses=problem_responses(
+        PermissionDenied, NotFound, not_found="Asset not found", permission_denied=_MAY_NOT_READ
+    ),
 )
 async def read_asset(request: Request, asset_id: str, actor: ReadActor) -> Response:
     """What is known of an asset, for its owner."""
@@ -116,7 +116,13 @@ async def read_asset(request: Request, asset_id: str, actor: ReadActor) -> Respo
     "/{asset_id}",
     response_model=Asset,
     summary="Change an asset",
-    responses=problem_responses(*_REFUSALS, not_found="Asset not found"),
+    responses=problem_responses(
+        PermissionDenied,
+        NotFound,
+        InvalidInput,
+        not_found="Asset not found",
+        invalid_input="name must not be empty.",
+    ),
 )
 async def change_asset(
     request: Request, asset_id: str, changes: AssetChanges, actor: WriteActor, session: WriteSession
@@ -132,7 +138,8 @@ async def change_asset(
     response_model=Deleted,
     summary="Delete an asset",
     responses=problem_responses(
-        *_REFUSALS,
+        PermissionDenied,
+        NotFound,
         not_found="Asset not found",
         permission_denied="You don't have permission to delete this asset",
     ),
@@ -147,7 +154,13 @@ async def delete_asset(asset_id: str, actor: WriteActor, session: WriteSession) 
     "/{asset_id}/sign",
     response_model=SignedUrls,
     summary="Sign an asset's addresses",
-    responses=problem_responses(*_REFUSALS, not_found="Asset not found"),
+    responses=problem_responses(
+        PermissionDenied,
+        NotFound,
+        InvalidInput,
+        not_found="Asset not found",
+        invalid_input="expires_in is at most 604800 seconds.",
+    ),
 )
 async def sign_asset(
     request: Request, asset_id: str, wanted: SignRequest, actor: WriteActor

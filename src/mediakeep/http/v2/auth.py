@@ -20,7 +20,7 @@ from mediakeep.errors import (
     PermissionDenied,
     RateLimited,
 )
-from mediakeep.http.auth import SESSION_COOKIE, ReadActor, Who, WriteActor, find_actor, library_of
+from mediakeep.http.auth import SECURITY, SESSION_COOKIE, ReadActor, Who, WriteActor, find_actor, library_of
 from mediakeep.http.base_url import base_url
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
@@ -66,6 +66,7 @@ _LOGIN_BODY: dict[str, Any] = {
         conflict="There is an account with this e-mail address already.",
         invalid_input="password: String should have at least 8 characters",
     ),
+    openapi_extra={"security": [{}, *SECURITY]},
 )
 async def register(request: Request, response: Response, body: Registration) -> TokenAnswer:
     """Create an account and log in.
@@ -155,7 +156,7 @@ async def refresh(request: Request, response: Response, body: Refresh) -> TokenA
     return _token_answer(response, tokens)
 
 
-@router.get("/me", responses=problem_responses(NotAuthenticated))
+@router.get("/me")
 async def me(actor: Who, session: ReadSession) -> Me:
     """Who the token or key stands for."""
     user = await service.get_user(session, actor.user_id)
@@ -171,7 +172,7 @@ async def me(actor: Who, session: ReadSession) -> Me:
 @router.post(
     "/logout",
     status_code=204,
-    responses=problem_responses(NotAuthenticated, PermissionDenied, permission_denied=_NO_KEY),
+    responses=problem_responses(PermissionDenied, permission_denied=_NO_KEY),
 )
 async def logout(request: Request, response: Response, actor: Who, session: WriteSession) -> None:
     """End this sign-in: its tokens and its cookie are worth nothing from now on."""
@@ -183,7 +184,6 @@ async def logout(request: Request, response: Response, actor: Who, session: Writ
     "/password",
     status_code=204,
     responses=problem_responses(
-        NotAuthenticated,
         PermissionDenied,
         InvalidInput,
         RateLimited,
@@ -215,7 +215,7 @@ async def change_password(request: Request, body: PasswordChange, actor: Who) ->
 @router.post(
     "/keys",
     status_code=201,
-    responses=problem_responses(NotAuthenticated, PermissionDenied, InvalidInput, permission_denied=_NO_KEY),
+    responses=problem_responses(PermissionDenied, InvalidInput, permission_denied=_NO_KEY),
 )
 async def create_key(body: NewKey, actor: Who, session: WriteSession) -> CreatedKey:
     """Create an API key. The answer is the only one that shows the key itself."""
@@ -233,7 +233,10 @@ async def create_key(body: NewKey, actor: Who, session: WriteSession) -> Created
     return CreatedKey(**_key(row).model_dump(), key=text)
 
 
-@router.get("/keys", responses=problem_responses(NotAuthenticated, PermissionDenied))
+@router.get(
+    "/keys",
+    responses=problem_responses(PermissionDenied, permission_denied="This API key may not read."),
+)
 async def list_keys(actor: ReadActor, session: ReadSession) -> list[Key]:
     """Your API keys that were not deleted, newest first; the expired ones too."""
     return [_key(row) for row in await service.list_api_keys(session, actor.user_id)]
@@ -242,9 +245,7 @@ async def list_keys(actor: ReadActor, session: ReadSession) -> list[Key]:
 @router.delete(
     "/keys/{id}",
     status_code=204,
-    responses=problem_responses(
-        NotAuthenticated, PermissionDenied, NotFound, InvalidInput, not_found="API key not found"
-    ),
+    responses=problem_responses(PermissionDenied, NotFound, not_found="API key not found"),
 )
 async def delete_key(id: str, actor: WriteActor, session: WriteSession) -> None:  # noqa: A002 the path's name
     """Delete an API key: it is worth nothing from now on."""

@@ -4,10 +4,12 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic.config import JsonDict
 
 from mediakeep.accounts.actor import Scope
 from mediakeep.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
 from mediakeep.http.times import zulu
+from mediakeep.http.v2.schemas import WholeNumber
 
 _Email = Annotated[
     str, Field(max_length=320, examples=["you@example.com"], description="Also the name to log in with.")
@@ -22,7 +24,11 @@ _NewPassword = Annotated[
         description=f"{MIN_CHARACTERS} to {MAX_CHARACTERS} characters.",
     ),
 ]
-_Time = Annotated[datetime, PlainSerializer(zulu), WithJsonSchema({"type": "string", "format": "date-time"})]
+_Time = Annotated[
+    datetime,
+    PlainSerializer(zulu),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2025-11-16T09:30:00Z"]}),
+]
 _Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$"),
@@ -30,7 +36,12 @@ _Name = Annotated[
 ]
 
 
+_CREDENTIALS: JsonDict = {"email": "you@example.com", "password": "correct horse battery"}
+
+
 class Registration(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [_CREDENTIALS]})
+
     email: _Email
     password: _NewPassword
     setup_code: str | None = Field(
@@ -41,6 +52,8 @@ class Registration(BaseModel):
 
 
 class Login(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [_CREDENTIALS]})
+
     email: _Email
     password: _Password
 
@@ -48,15 +61,30 @@ class Login(BaseModel):
 class LoginForm(BaseModel):
     """The password grant of OAuth 2 (RFC 6749 §4.3.2); its other fields are ignored."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"username": "you@example.com", "password": "correct horse battery"}]}
+    )
+
     username: _Email
     password: _Password
 
 
+_REFRESH = "Wm3k1p0Q7xv.dX9sT2c4LrE"
+
+
 class Refresh(BaseModel):
-    refresh_token: str = Field(max_length=200, description="The newest one of this sign-in.")
+    refresh_token: str = Field(
+        max_length=200, description="The newest one of this sign-in.", examples=[_REFRESH]
+    )
 
 
 class PasswordChange(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"old_password": "correct horse battery", "new_password": "battery horse correct"}]
+        }
+    )
+
     old_password: _Password
     new_password: _NewPassword
 
@@ -72,8 +100,8 @@ class NewKey(BaseModel):
     scopes: list[Scope] = Field(
         ["read", "write"], min_length=1, description="`admin` may be given by admins only."
     )
-    expires_in_days: int | None = Field(None, ge=1, le=3650, description="Null: never.")
-    uploads_per_minute: int | None = Field(
+    expires_in_days: WholeNumber | None = Field(None, ge=1, le=3650, description="Null: never.")
+    uploads_per_minute: WholeNumber | None = Field(
         None,
         ge=0,
         le=100_000,
@@ -82,29 +110,31 @@ class NewKey(BaseModel):
 
 
 class TokenAnswer(BaseModel):
-    access_token: str = Field(description="For `Authorization: Bearer …`.")
-    refresh_token: str = Field(description="Good once, for `POST /api/v2/auth/refresh`.")
-    token_type: Literal["bearer"]
+    access_token: str = Field(
+        description="For `Authorization: Bearer …`.", examples=["eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.b2s"]
+    )
+    refresh_token: str = Field(description="Good once, for `POST /api/v2/auth/refresh`.", examples=[_REFRESH])
+    token_type: Literal["bearer"] = Field(examples=["bearer"])
     expires_in: int = Field(description="Lifetime of the access token, seconds.", examples=[3600])
 
 
 class Me(BaseModel):
-    id: int
-    email: str
-    is_admin: bool
+    id: int = Field(examples=[1])
+    email: str = Field(examples=["you@example.com"])
+    is_admin: bool = Field(examples=[False])
     created_at: _Time
-    scopes: list[Scope] = Field(description="What this token or key may do.")
+    scopes: list[Scope] = Field(description="What this token or key may do.", examples=[["read", "write"]])
 
 
 class Key(BaseModel):
     id: str = Field(examples=["6f1c8a52-7f0e-4b8e-9d55-0c4e1f6a2b3d"])
-    name: str
+    name: str = Field(examples=["laptop"])
     prefix: str = Field(description="How the key begins.", examples=["mk_Zk3VbT9q"])
-    scopes: list[Scope]
-    uploads_per_minute: int | None
+    scopes: list[Scope] = Field(examples=[["read", "write"]])
+    uploads_per_minute: int | None = Field(examples=[None])
     created_at: _Time
-    expires_at: _Time | None
-    last_used_at: _Time | None = Field(description="Exact to a minute.")
+    expires_at: _Time | None = Field(examples=[None])
+    last_used_at: _Time | None = Field(description="Exact to a minute.", examples=[None])
 
 
 class CreatedKey(Key):

@@ -9,69 +9,90 @@ from pydantic_core import to_json
 from mediakeep import assets, collections
 from mediakeep.assets.text import MAX_NAME_LENGTH, check_name
 from mediakeep.collections.models import Campaign
-from mediakeep.errors import InvalidInput, NotAuthenticated, NotFound, PermissionDenied, Unavailable
+from mediakeep.errors import InvalidInput, MediakeepError, NotFound, PermissionDenied
 from mediakeep.http.auth import ReadActor, WriteActor
 from mediakeep.http.base_url import base_url
-from mediakeep.http.paging import page_headers
+from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
 from mediakeep.http.times import zulu
+from mediakeep.http.v2.schemas import NAME_PATTERN
 
 router = APIRouter(prefix="/api/v2", tags=["clients and campaigns"])
 
-_LIST_REFUSALS = problem_responses(NotAuthenticated, PermissionDenied, InvalidInput, Unavailable)
-_CLIENT_REFUSALS = problem_responses(
-    NotAuthenticated, PermissionDenied, NotFound, InvalidInput, Unavailable, not_found="Client not found"
-)
-_CAMPAIGN_REFUSALS = problem_responses(
-    NotAuthenticated, PermissionDenied, NotFound, InvalidInput, Unavailable, not_found="Campaign not found"
-)
+
+def _refusals(kind: str, *errors: type[MediakeepError], may_not: str = "write") -> dict[int | str, Any]:
+    return problem_responses(
+        PermissionDenied,
+        *errors,
+        permission_denied=f"This API key may not {may_not}.",
+        not_found=f"{kind} not found",
+        invalid_input="name must not be empty.",
+    )
+
+
+_LIST: dict[int | str, Any] = {
+    200: {"headers": PAGE_HEADERS},
+    **problem_responses(PermissionDenied, InvalidInput, permission_denied="This API key may not read."),
+}
 
 _Limit = Annotated[int, Query(ge=1, le=100)]
 _Offset = Annotated[int, Query(ge=0, le=2**31)]
 _All = Annotated[bool, Query(description="An admin's: everybody's.")]
-_Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, examples=["Acme"])]
+_Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_NAME_LENGTH,
+        examples=["Acme"],
+        json_schema_extra={"pattern": NAME_PATTERN},
+    ),
+]
 
 
 class ClientBody(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Acme"}]})
 
     name: _Name
 
 
 class CampaignBody(ClientBody):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Spring", "clientId": None}]})
+
     clientId: str | None = Field(None, description="The client that it belongs to.")  # noqa: N815 the wire's names
 
 
 class CampaignChanges(BaseModel):
     """What is absent stays as it is; null takes a campaign away from its client."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Summer"}]})
 
     name: _Name = ""
     clientId: str | None = None  # noqa: N815
 
 
 class ShownClient(BaseModel):
-    id: str
-    name: str
-    asset_count: int = Field(description="What deleting it would take along.")
-    createdAt: str = Field(description="ISO 8601 in UTC.")  # noqa: N815
-    updatedAt: str = Field(description="ISO 8601 in UTC.")  # noqa: N815
+    id: str = Field(examples=["8c2f1d0e-5a0b-4c53-9f7e-2f3f1d6b7a90"])
+    name: str = Field(examples=["Acme"])
+    asset_count: int = Field(description="What deleting it would take along.", examples=[3])
+    createdAt: str = Field(description="ISO 8601 in UTC.", examples=["2025-11-16T09:30:00Z"])  # noqa: N815
+    updatedAt: str = Field(description="ISO 8601 in UTC.", examples=["2025-11-16T09:30:00Z"])  # noqa: N815
 
 
 class ShownCampaign(ShownClient):
-    clientId: str | None  # noqa: N815
+    clientId: str | None = Field(examples=[None])  # noqa: N815
 
 
-@router.post("/clients", status_code=201, response_model=ShownClient, responses=_LIST_REFUSALS)
+@router.post(
+    "/clients", status_code=201, response_model=ShownClient, responses=_refusals("Client", InvalidInput)
+)
 async def create_client(body: ClientBody, actor: WriteActor, session: WriteSession) -> dict[str, Any]:
     """Create a client."""
     client = await collections.service.create(session, actor, "client_id", {"name": check_name(body.name)})
     return _client(client, 0)
 
 
-@router.get("/clients", response_model=list[ShownClient], responses=_LIST_REFUSALS)
+@router.get("/clients", response_model=list[ShownClient], responses=_LIST)
 async def list_clients(
     request: Request,
     actor: ReadActor,
@@ -90,7 +111,11 @@ async def list_clients(
     return Response(to_json(shown), media_type="application/json", headers=headers)
 
 
-@router.get("/clients/{client_id}", response_model=ShownClient, responses=_CLIENT_REFUSALS)
+@router.get(
+    "/clients/{client_id}",
+    response_model=ShownClient,
+    responses=_refusals("Client", NotFound, may_not="read"),
+)
 async def read_client(client_id: str, actor: ReadActor, session: ReadSession) -> dict[str, Any]:
     """A client, and how much belongs to it."""
     client = await collections.service.get(session, actor, "client_id", client_id)
@@ -98,7 +123,11 @@ async def read_client(client_id: str, actor: ReadActor, session: ReadSession) ->
     return _client(client, counts.get(client.id, 0))
 
 
-@router.patch("/clients/{client_id}", response_model=ShownClient, responses=_CLIENT_REFUSALS)
+@router.patch(
+    "/clients/{client_id}",
+    response_model=ShownClient,
+    responses=_refusals("Client", NotFound, InvalidInput),
+)
 async def rename_client(
     client_id: str, body: ClientBody, actor: WriteActor, session: WriteSession
 ) -> dict[str, Any]:
@@ -109,13 +138,18 @@ async def rename_client(
     return _client(client, counts.get(client.id, 0))
 
 
-@router.delete("/clients/{client_id}", status_code=204, responses=_CLIENT_REFUSALS)
+@router.delete("/clients/{client_id}", status_code=204, responses=_refusals("Client", NotFound))
 async def delete_client(client_id: str, actor: WriteActor, session: WriteSession) -> None:
     """Delete a client with its campaigns and all their assets. They are gone at once; their bytes follow."""
     await collections.service.remove(session, actor, "client_id", client_id)
 
 
-@router.post("/campaigns", status_code=201, response_model=ShownCampaign, responses=_CLIENT_REFUSALS)
+@router.post(
+    "/campaigns",
+    status_code=201,
+    response_model=ShownCampaign,
+    responses=_refusals("Client", NotFound, InvalidInput),
+)
 async def create_campaign(body: CampaignBody, actor: WriteActor, session: WriteSession) -> dict[str, Any]:
     """Create a campaign, of a client or of none."""
     columns: dict[str, Any] = {"name": check_name(body.name)}
@@ -127,7 +161,7 @@ async def create_campaign(body: CampaignBody, actor: WriteActor, session: WriteS
     return (await _campaigns(session, [campaign]))[0]
 
 
-@router.get("/campaigns", response_model=list[ShownCampaign], responses=_LIST_REFUSALS)
+@router.get("/campaigns", response_model=list[ShownCampaign], responses=_LIST)
 async def list_campaigns(
     request: Request,
     actor: ReadActor,
@@ -151,14 +185,22 @@ async def list_campaigns(
     return Response(to_json(shown), media_type="application/json", headers=headers)
 
 
-@router.get("/campaigns/{campaign_id}", response_model=ShownCampaign, responses=_CAMPAIGN_REFUSALS)
+@router.get(
+    "/campaigns/{campaign_id}",
+    response_model=ShownCampaign,
+    responses=_refusals("Campaign", NotFound, may_not="read"),
+)
 async def read_campaign(campaign_id: str, actor: ReadActor, session: ReadSession) -> dict[str, Any]:
     """A campaign, and how much belongs to it."""
     campaign = await collections.service.get(session, actor, "campaign_id", campaign_id)
     return (await _campaigns(session, [campaign]))[0]
 
 
-@router.patch("/campaigns/{campaign_id}", response_model=ShownCampaign, responses=_CAMPAIGN_REFUSALS)
+@router.patch(
+    "/campaigns/{campaign_id}",
+    response_model=ShownCampaign,
+    responses=_refusals("Campaign", NotFound, InvalidInput),
+)
 async def change_campaign(
     campaign_id: str, body: CampaignChanges, actor: WriteActor, session: WriteSession
 ) -> dict[str, Any]:
@@ -176,7 +218,7 @@ async def change_campaign(
     return (await _campaigns(session, [campaign]))[0]
 
 
-@router.delete("/campaigns/{campaign_id}", status_code=204, responses=_CAMPAIGN_REFUSALS)
+@router.delete("/campaigns/{campaign_id}", status_code=204, responses=_refusals("Campaign", NotFound))
 async def delete_campaign(campaign_id: str, actor: WriteActor, session: WriteSession) -> None:
     """Delete a campaign with all its assets. They are gone at once; their bytes follow."""
     await collections.service.remove(session, actor, "campaign_id", campaign_id)

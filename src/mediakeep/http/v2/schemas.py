@@ -2,71 +2,104 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from sqlalchemy import Integer, Text, bindparam, case, cast, func, or_
 
 from mediakeep.assets.models import Asset as AssetTable
 from mediakeep.assets.queries import Shape
-from mediakeep.assets.text import MAX_NAME_LENGTH
+from mediakeep.assets.text import MAX_NAME_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
 from mediakeep.collections.models import Campaign, Client, Project
 from mediakeep.db.functions import as_json, json_object, zulu
 from mediakeep.files.models import File
+
+#: What names look like, for OpenAPI; `assets.text` is what checks them, and has sentences for people.
+NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+
+#: The same for longer texts, which may have several lines.
+_TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 
 Visibility = Literal["public", "private"]
 AssetType = Literal["image", "video", "audio", "document"]
 
 
+_ID = "098a4f86-fbc5-4507-99c3-2723e6e79399"
+_URL = f"http://localhost:8000/api/v2/assets/{_ID}"
+
+
 class BaseAsset(BaseModel):
-    id: str = Field(description="A random UUID (version 4).")
-    userId: int | None  # noqa: N815 the wire's names
-    clientId: str | None  # noqa: N815
-    campaignId: str | None  # noqa: N815
-    personaId: int | None  # noqa: N815
-    projectId: str | None  # noqa: N815
-    name: str
-    description: str
-    url: str = Field(description="Where the file is, without login while the asset is public.")
-    size: int | None = Field(description="Bytes.")
-    uploadedAt: str = Field(description="ISO 8601 in UTC.")  # noqa: N815
-    updatedAt: str = Field(description="ISO 8601 in UTC.")  # noqa: N815
-    tags: list[str] | None
+    id: str = Field(description="A random UUID (version 4).", examples=[_ID])
+    userId: int | None = Field(examples=[1])  # noqa: N815 the wire's names
+    clientId: str | None = Field(examples=[None])  # noqa: N815
+    campaignId: str | None = Field(examples=[None])  # noqa: N815
+    personaId: int | None = Field(examples=[None])  # noqa: N815
+    projectId: str | None = Field(examples=[None])  # noqa: N815
+    name: str = Field(examples=["Hero shot"])
+    description: str = Field(examples=[""])
+    url: str = Field(
+        description="Where the file is, without login while the asset is public.", examples=[_URL]
+    )
+    size: int | None = Field(description="Bytes.", examples=[153_600])
+    uploadedAt: str = Field(description="ISO 8601 in UTC.", examples=["2025-11-16T09:30:00Z"])  # noqa: N815
+    updatedAt: str = Field(description="ISO 8601 in UTC.", examples=["2025-11-16T09:30:00Z"])  # noqa: N815
+    tags: list[str] | None = Field(examples=[["hero", "night"]])
     metadata: dict[str, Any] = Field(
         description="What the owner put there, over what was read out of the file: exact `duration_seconds`, "
-        "`thumbhash`, `dominant_color`, `location` and facts of its format."
+        "`thumbhash`, `dominant_color`, `location` and facts of its format.",
+        examples=[{"dominant_color": "#3f5a6b"}],
     )
-    visibility: Visibility
-    format: str = Field(description="Such as `png`, `mp4`, `pdf`.")
+    visibility: Visibility = Field(examples=["public"])
+    format: str = Field(description="Such as `png`, `mp4`, `pdf`.", examples=["jpg"])
 
 
 class ImageAsset(BaseAsset):
-    type: Literal["image"]
-    width: int = Field(description="Pixels as displayed.")
-    height: int = Field(description="Pixels as displayed.")
-    thumbnailUrl: str | None  # noqa: N815
+    type: Literal["image"] = Field(examples=["image"])
+    width: int = Field(description="Pixels as displayed.", examples=[1200])
+    height: int = Field(description="Pixels as displayed.", examples=[800])
+    thumbnailUrl: str | None = Field(examples=[f"{_URL}/thumbnail"])  # noqa: N815
 
 
 class VideoAsset(BaseAsset):
-    type: Literal["video"]
-    width: int = Field(description="Pixels as displayed.")
-    height: int = Field(description="Pixels as displayed.")
-    duration: int = Field(description="Whole seconds, rounded half up.")
-    thumbnailUrl: str | None  # noqa: N815
+    type: Literal["video"] = Field(examples=["video"])
+    width: int = Field(description="Pixels as displayed.", examples=[1200])
+    height: int = Field(description="Pixels as displayed.", examples=[800])
+    duration: int = Field(description="Whole seconds, rounded half up.", examples=[12])
+    thumbnailUrl: str | None = Field(examples=[f"{_URL}/thumbnail"])  # noqa: N815
 
 
 class AudioAsset(BaseAsset):
-    type: Literal["audio"]
-    duration: int = Field(description="Whole seconds, rounded half up.")
-    waveformUrl: str | None  # noqa: N815
-    thumbnailUrl: str | None  # noqa: N815
+    type: Literal["audio"] = Field(examples=["audio"])
+    duration: int = Field(description="Whole seconds, rounded half up.", examples=[12])
+    waveformUrl: str | None = Field(examples=[f"{_URL}/waveform"])  # noqa: N815
+    thumbnailUrl: str | None = Field(examples=[f"{_URL}/thumbnail"])  # noqa: N815
 
 
 class DocumentAsset(BaseAsset):
-    type: Literal["document"]
-    pageCount: int | None = Field(description="Null where a password keeps it from being read.")  # noqa: N815
-    thumbnailUrl: str | None  # noqa: N815
+    type: Literal["document"] = Field(examples=["document"])
+    pageCount: int | None = Field(  # noqa: N815
+        description="Null where a password keeps it from being read.", examples=[4]
+    )
+    thumbnailUrl: str | None = Field(examples=[f"{_URL}/thumbnail"])  # noqa: N815
 
 
 Asset = Annotated[ImageAsset | VideoAsset | AudioAsset | DocumentAsset, Field(discriminator="type")]
+
+
+def _no_truth_value(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a valid integer")
+    return value
+
+
+#: Python takes `true` for 1.
+WholeNumber = Annotated[int, BeforeValidator(_no_truth_value)]
+
+_Tag = Annotated[
+    str,
+    Field(
+        description=f"At most {MAX_TAG_LENGTH} characters.",
+        json_schema_extra={"maxLength": MAX_TAG_LENGTH, "pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"},
+    ),
+]
 
 
 class AssetChanges(BaseModel):
@@ -79,9 +112,13 @@ class AssetChanges(BaseModel):
         },
     )
 
-    name: str = Field("", max_length=MAX_NAME_LENGTH)
-    description: str | None = Field(None, max_length=10_000)
-    tags: list[str] | None = None
+    name: str = Field(
+        "", max_length=MAX_NAME_LENGTH, json_schema_extra={"minLength": 1, "pattern": NAME_PATTERN}
+    )
+    description: (
+        Annotated[str, Field(max_length=10_000, json_schema_extra={"pattern": _TEXT_PATTERN})] | None
+    ) = None
+    tags: Annotated[list[_Tag], Field(json_schema_extra={"maxItems": MAX_TAGS})] | None = None
     metadata: dict[str, Any] | None = None
     visibility: Visibility = "public"
     clientId: str | None = None  # noqa: N815
@@ -90,24 +127,30 @@ class AssetChanges(BaseModel):
     projectId: str | None = None  # noqa: N815
 
 
+_SIGNED = "expires=1763289000&signature=3q2-7wUAAAB5m0bZ1lq4o2f8T7s6r5xvYk9dEw1hJcM"
+
+
 class SignRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"expires_in": 3600}]})
 
-    expires_in: int = Field(ge=1, description="How long the URL is good for, seconds.")
+    expires_in: WholeNumber = Field(
+        ge=1,
+        description="How long the URL is good for, seconds; at most a week unless set otherwise.",
+    )
 
 
 class SignedUrls(BaseModel):
     """Addresses that anybody may read until they expire."""
 
-    url: str
-    thumbnailUrl: str | None  # noqa: N815
-    waveformUrl: str | None  # noqa: N815
-    expiresAt: str = Field(description="ISO 8601 in UTC.")  # noqa: N815
+    url: str = Field(examples=[f"{_URL}?{_SIGNED}"])
+    thumbnailUrl: str | None = Field(examples=[f"{_URL}/thumbnail"])  # noqa: N815
+    waveformUrl: str | None = Field(examples=[None])  # noqa: N815
+    expiresAt: str = Field(description="ISO 8601 in UTC.", examples=["2025-11-16T10:30:00Z"])  # noqa: N815
 
 
 class Deleted(BaseModel):
-    success: Literal[True]
-    message: str = Field(examples=["Asset 098a4f86-fbc5-4507-99c3-2723e6e79399 deleted successfully"])
+    success: Literal[True] = Field(examples=[True])
+    message: str = Field(examples=[f"Asset {_ID} deleted successfully"])
 
 
 def _members(*own: str) -> dict[str, Any]:

@@ -8,19 +8,17 @@ from pydantic_core import from_json
 from mediakeep.accounts import limits
 from mediakeep.errors import (
     InvalidInput,
-    NotAuthenticated,
     NotFound,
     PermissionDenied,
     RateLimited,
     TooLarge,
-    Unavailable,
     UndecodableMedia,
     UnsupportedMedia,
 )
 from mediakeep.http.auth import WriteActor, library_of
 from mediakeep.http.doors import policy_of
 from mediakeep.http.problems import problem_responses
-from mediakeep.http.upload import UPLOAD_BODY, Counted, take_upload
+from mediakeep.http.upload import RATE_LIMIT_HEADERS, UPLOAD_BODY, Counted, take_upload
 from mediakeep.http.v2.schemas import SHAPE, Asset
 
 router = APIRouter(tags=["assets"])
@@ -30,27 +28,35 @@ _SUCCESSOR = "/api/v2/upload-asset"
 #: When 002 replaced the two older doors, as RFC 9745 writes it: 2025-11-16.
 _DEPRECATED_SINCE = "@1763251200"
 
+_LOCATION: dict[str, Any] = {
+    "description": "Where the file is.",
+    "required": True,
+    "schema": {"type": "string", "format": "uri"},
+    "example": "http://localhost:8000/api/v2/assets/098a4f86-fbc5-4507-99c3-2723e6e79399",
+}
+
 _DOOR: dict[str, Any] = {
     "status_code": 201,
     "response_model": Asset,
     "openapi_extra": UPLOAD_BODY,
-    "responses": problem_responses(
-        UnsupportedMedia,
-        TooLarge,
-        UndecodableMedia,
-        NotAuthenticated,
-        PermissionDenied,
-        NotFound,
-        InvalidInput,
-        RateLimited,
-        Unavailable,
-        unsupported_media="Invalid file type: image/bmp. Allowed: images (jpg, png, gif, webp), videos (mp4, mov), "
-        "audio (mp3, wav), documents (pdf)",
-        too_large="File too large. Maximum size is 50.0MB",
-        undecodable_media="The image is truncated or damaged and cannot be decoded.",
-        not_found="Client not found",
-        invalid_input="The form has no file part named 'file'.",
-    ),
+    "responses": {
+        201: {"headers": {"Location": _LOCATION, **RATE_LIMIT_HEADERS}},
+        **problem_responses(
+            UnsupportedMedia,
+            TooLarge,
+            UndecodableMedia,
+            PermissionDenied,
+            NotFound,
+            InvalidInput,
+            RateLimited,
+            unsupported_media="Invalid file type: image/bmp. Allowed: images (jpg, png, gif, webp), videos (mp4, mov), "
+            "audio (mp3, wav), documents (pdf)",
+            too_large="File too large. Maximum size is 50.0MB",
+            undecodable_media="The image is truncated or damaged and cannot be decoded.",
+            not_found="Client not found",
+            invalid_input="The form has no file part named 'file'.",
+        ),
+    },
 }
 
 

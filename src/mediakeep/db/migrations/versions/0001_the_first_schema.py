@@ -362,21 +362,39 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_assets_created_at_id"), ["created_at", "id"], unique=False)
         batch_op.create_index(batch_op.f("ix_assets_file_id"), ["file_id"], unique=False)
         batch_op.create_index(
-            batch_op.f("ix_assets_owner_id_created_at_id"), ["owner_id", "created_at", "id"], unique=False
+            "ix_assets_listed_created_at",
+            ["owner_id", "created_at", "id"],
+            unique=False,
+            sqlite_where=sa.text("file_id IS NOT NULL"),
+            postgresql_where=sa.text("file_id IS NOT NULL"),
         )
         batch_op.create_index(
-            batch_op.f("ix_assets_owner_id_name_id"), ["owner_id", "name", "id"], unique=False
+            "ix_assets_listed_name",
+            ["owner_id", "name", "id"],
+            unique=False,
+            sqlite_where=sa.text("file_id IS NOT NULL"),
+            postgresql_where=sa.text("file_id IS NOT NULL"),
         )
         batch_op.create_index(
-            batch_op.f("ix_assets_owner_id_size_id"), ["owner_id", "size", "id"], unique=False
+            "ix_assets_listed_size",
+            ["owner_id", "size", "id"],
+            unique=False,
+            sqlite_where=sa.text("file_id IS NOT NULL"),
+            postgresql_where=sa.text("file_id IS NOT NULL"),
         )
         batch_op.create_index(
-            batch_op.f("ix_assets_owner_id_type_created_at_id"),
+            "ix_assets_listed_type_created_at",
             ["owner_id", "type", "created_at", "id"],
             unique=False,
+            sqlite_where=sa.text("file_id IS NOT NULL"),
+            postgresql_where=sa.text("file_id IS NOT NULL"),
         )
         batch_op.create_index(
-            batch_op.f("ix_assets_owner_id_updated_at_id"), ["owner_id", "updated_at", "id"], unique=False
+            "ix_assets_listed_updated_at",
+            ["owner_id", "updated_at", "id"],
+            unique=False,
+            sqlite_where=sa.text("file_id IS NOT NULL"),
+            postgresql_where=sa.text("file_id IS NOT NULL"),
         )
         batch_op.create_index(
             batch_op.f("ix_assets_persona_id_created_at_id"), ["persona_id", "created_at", "id"], unique=False
@@ -409,11 +427,31 @@ def downgrade() -> None:
     with op.batch_alter_table("assets", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_assets_project_id_created_at_id"))
         batch_op.drop_index(batch_op.f("ix_assets_persona_id_created_at_id"))
-        batch_op.drop_index(batch_op.f("ix_assets_owner_id_updated_at_id"))
-        batch_op.drop_index(batch_op.f("ix_assets_owner_id_type_created_at_id"))
-        batch_op.drop_index(batch_op.f("ix_assets_owner_id_size_id"))
-        batch_op.drop_index(batch_op.f("ix_assets_owner_id_name_id"))
-        batch_op.drop_index(batch_op.f("ix_assets_owner_id_created_at_id"))
+        batch_op.drop_index(
+            "ix_assets_listed_updated_at",
+            sqlite_where=sa.text("file_id IS NOT NULL"),
+            postgresql_where=sa.text("file_id IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_assets_listed_type_created_at",
+            sqlite_where=sa.text("file_id IS NOT NULL"),
+            postgresql_where=sa.text("file_id IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_assets_listed_size",
+            sqlite_where=sa.text("file_id IS NOT NULL"),
+            postgresql_where=sa.text("file_id IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_assets_listed_name",
+            sqlite_where=sa.text("file_id IS NOT NULL"),
+            postgresql_where=sa.text("file_id IS NOT NULL"),
+        )
+        batch_op.drop_index(
+            "ix_assets_listed_created_at",
+            sqlite_where=sa.text("file_id IS NOT NULL"),
+            postgresql_where=sa.text("file_id IS NOT NULL"),
+        )
         batch_op.drop_index(batch_op.f("ix_assets_file_id"))
         batch_op.drop_index(batch_op.f("ix_assets_created_at_id"))
         batch_op.drop_index(batch_op.f("ix_assets_client_id_created_at_id"))

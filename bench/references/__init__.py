@@ -1,0 +1,1 @@
+"""What Mediakeep is compared with. Each runs as a process of its own; nothing of it is imported here."""

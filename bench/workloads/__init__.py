@@ -1,0 +1,1 @@
+"""What is measured: each module registers its workloads when it is imported."""
