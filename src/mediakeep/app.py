@@ -16,7 +16,7 @@ from mediakeep.http import delivery, health, openapi, page
 from mediakeep.http.legacy import assets as legacy
 from mediakeep.http.middleware import EarlyAnswer, LimitBody, RequestLog, SecurityHeaders
 from mediakeep.http.problems import install_problem_handlers
-from mediakeep.http.v2 import assets, auth, collections, upload
+from mediakeep.http.v2 import assets, audit, auth, auth_keys, auth_sessions, collections, upload, users
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
 from mediakeep.settings import Settings, load_settings
@@ -48,12 +48,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         middleware=_middleware(settings),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # the redirect would name whatever host the request names
         separate_input_output_schemas=False,
     )
     app.state.settings = settings
     app.state.secret = load_secret_key(settings)
     install_problem_handlers(app)
     app.include_router(auth.router)
+    app.include_router(auth_sessions.router)
+    app.include_router(auth_keys.router)
+    app.include_router(users.router)
+    app.include_router(audit.router)
     app.include_router(upload.router)
     app.include_router(assets.router)
     app.include_router(collections.router)

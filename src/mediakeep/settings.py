@@ -101,6 +101,9 @@ class Settings(BaseSettings):
     session_days: int = Field(
         30, ge=1, le=365, description="Lifetime of a sign-in (refresh token and cookie), days."
     )
+    audit_days: int = Field(
+        365, ge=1, le=36_500, description="How long the log of what happened to accounts is kept, days."
+    )
 
     uploads_per_minute: int = Field(
         10, ge=0, le=100_000, description="Uploads a user may start in any 60 s; 0 is no limit."

@@ -4,13 +4,15 @@ import asyncio
 import hashlib
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from sqlalchemy import update
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from mediakeep.accounts import limits, passwords, service
+from mediakeep.accounts import audit, limits, passwords, sign_ins
+from mediakeep.accounts.actor import Caller
 from mediakeep.accounts.emails import fold_email
 from mediakeep.accounts.limits import Window
 from mediakeep.accounts.models import User
-from mediakeep.accounts.service import Credentials
+from mediakeep.accounts.sign_ins import Credentials
 from mediakeep.db import Database
 from mediakeep.errors import InvalidInput, NotAuthenticated
 from mediakeep.settings import Settings
@@ -21,23 +23,27 @@ _MAX_COUNTED = 1000
 
 _MAX_DELAY_SECONDS = 4.0
 
+#: Failed logins from one network that the audit log takes in a quarter of an hour: more would only fill it.
+_MAX_NOTED = 100
+
 
 async def prove_password(
-    database: Database, settings: Settings, *, email: str, password: str, address: str
+    database: Database, settings: Settings, *, email: str, password: str, caller: Caller
 ) -> Credentials:
     """The account of whoever knows its password. Opens transactions of its own, none while it hashes.
 
     Every attempt is counted before the password is looked at, and uncounted when it was right, so that many at
     once are as limited as one after the other. Raises `RateLimited`, `NotAuthenticated`.
     """
-    here, anywhere = await _count(database, settings, email=email, address=address)
+    here, anywhere = await _count(database, settings, email=email, address=caller.address)
     here.require()
     await asyncio.sleep(_delay_seconds(anywhere, settings))
     async with database.read() as session:
-        credentials = await service.find_credentials(session, email)
+        credentials = await sign_ins.find_credentials(session, email)
     password_hash = credentials.password_hash if credentials else None
     if not await passwords.verify_password(password_hash, password) or credentials is None:
-        raise NotAuthenticated(service.WRONG_LOGIN)
+        await _note_failure(database, caller, email=email)
+        raise NotAuthenticated(sign_ins.WRONG_LOGIN)
     async with database.write() as session:
         await limits.take_back(session, here, anywhere)
     if passwords.needs_rehash(credentials.password_hash):
@@ -83,6 +89,30 @@ async def _count(
             window_seconds=_ACCOUNT_WINDOW_SECONDS,
         )
     return here, anywhere
+
+
+async def _note_failure(database: Database, caller: Caller, *, email: str) -> None:
+    """Write the failed login down: whose account it was, if there is one, but not what was typed, maybe a password."""
+    async with database.write() as session:
+        noted = await limits.hit(
+            session,
+            _bucket("login.failed", network_of(caller.address)),
+            limit=_MAX_NOTED,
+            window_seconds=limits.LONGEST_WINDOW_SECONDS,
+        )
+        if noted.allowed:
+            user_id = await _find_user_id(session, email)
+            await audit.record(session, caller, "login.failed", user_id=user_id)
+
+
+async def _find_user_id(session: AsyncSession, email: str) -> int | None:
+    """Also of an account that is disabled."""
+    try:
+        folded = fold_email(email)
+    except InvalidInput:
+        return None
+    found: int | None = await session.scalar(select(User.id).where(User.email_folded == folded))
+    return found
 
 
 def _name_of(email: str) -> str:

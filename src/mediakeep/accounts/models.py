@@ -1,9 +1,10 @@
-"""The tables of users, their sign-ins and API keys, and of what the rate limits count."""
+"""The tables of users, their sign-ins and API keys, of what the rate limits count, and of what happened to accounts."""
 
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import ForeignKey, Index, String, Text, text
+from sqlalchemy import ColumnElement, ForeignKey, Index, Select, String, Text, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mediakeep.db import Base, now_plus
@@ -21,6 +22,13 @@ class User(Base):
             sqlite_where=text("is_founder"),
             postgresql_where=text("is_founder"),
         ),
+        # The few that are being deleted, which every read of assets leaves out.
+        Index(
+            "ix_users_gone",
+            "id",
+            sqlite_where=text("gone_at IS NOT NULL"),
+            postgresql_where=text("gone_at IS NOT NULL"),
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -34,6 +42,18 @@ class User(Base):
     is_founder: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(default=now_plus())
     disabled_at: Mapped[datetime | None]
+    #: Set when it is deleted: gone for everybody at once, while a task removes what it owned.
+    gone_at: Mapped[datetime | None]
+
+    @classmethod
+    def is_active(cls) -> ColumnElement[bool]:
+        """May log in: neither disabled nor deleted."""
+        return cls.disabled_at.is_(None) & cls.gone_at.is_(None)
+
+
+def gone_users() -> Select[int]:
+    """The ids of users who are being deleted."""
+    return select(User.id).where(User.gone_at.is_not(None))
 
 
 class SignIn(Base):
@@ -99,3 +119,32 @@ class IdempotencyKey(Base):
     #: JSON as it was sent.
     answer: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(default=now_plus(), index=True)
+
+
+class AuditEntry(Base):
+    """An act that matters to the security of accounts. Whom it names may be gone by now: nothing is a foreign key."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (
+        Index(None, "created_at"),
+        Index(None, "action", "id"),
+        Index(None, "actor_id", "id"),
+        Index(None, "user_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigInt, primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(default=now_plus())
+    #: Such as "user.disabled".
+    action: Mapped[str] = mapped_column(String(64))
+    #: Who did it, and the public id of the API key or the sign-in they did it with; none: nobody known, or the shell.
+    actor_id: Mapped[int | None] = mapped_column(BigInt)
+    api_key_id: Mapped[str | None] = mapped_column(PublicId)
+    sign_in_id: Mapped[str | None] = mapped_column(PublicId)
+    #: Where the request came from; "shell" for the command line.
+    address: Mapped[str] = mapped_column(String(64))
+    #: Whose account or thing it was done to.
+    user_id: Mapped[int | None] = mapped_column(BigInt)
+    #: The public id of what it was done to, where that is not the account itself.
+    subject: Mapped[str | None] = mapped_column(String(64))
+    details: Mapped[dict[str, Any]]

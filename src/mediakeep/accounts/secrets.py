@@ -6,6 +6,7 @@ import hmac
 import os
 import secrets
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from mediakeep.errors import SettingsError
@@ -38,6 +39,7 @@ def load_secret_key(settings: Settings) -> bytes:
     return key
 
 
+@lru_cache(maxsize=16)
 def derive_key(secret: bytes, purpose: str) -> bytes:
     """A key of 256 bits for one purpose: what is signed for one is worth nothing for another."""
     return hmac.digest(secret, b"mediakeep:" + purpose.encode(), hashlib.sha256)

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, func,
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.accounts.actor import Actor
+from mediakeep.accounts.models import gone_users
 from mediakeep.assets.models import Asset, AssetTag, Tag
 from mediakeep.assets.text import fold
 from mediakeep.collections.models import Campaign, Client, Project
@@ -82,12 +83,12 @@ def visible(*, everyones: bool) -> list[ColumnElement[bool]]:
 
 
 def not_gone() -> ColumnElement[bool]:
-    """Leaves out what belongs to a collection that is being deleted.
+    """Leaves out what belongs to a collection or to a user that is being deleted.
 
     There are hardly ever any: that is looked up once a statement, and spares the look at each row.
     """
-    some_are_gone = []
-    belongs_to_none = []
+    some_are_gone = [gone_users().exists()]
+    belongs_to_none = [Asset.owner_id.not_in(gone_users())]
     for column, kind in KINDS.items():
         gone = select(kind.table.id).where(kind.table.gone_at.is_not(None))
         referring = getattr(Asset, column)
@@ -137,8 +138,7 @@ async def get_json(database: Database, actor: Actor, public_id: str, *, shape: S
 
 async def show(session: AsyncSession, actor: Actor, asset_id: int, *, shape: Shape, base_url: str) -> str:
     """An asset as JSON by its row id, as this transaction sees it; the caller has checked whose it is."""
-    statement = _joined(*_columns(shape)).where(Asset.id == asset_id)
-    row = (await session.execute(statement, {"base": base_url})).one()
+    row = (await session.execute(_show_statement(shape), {"base": base_url, "asset_id": asset_id})).one()
     return _shown(row, actor)
 
 
@@ -269,6 +269,11 @@ def _contains(name: str) -> ColumnElement[bool]:
         func.lower(Asset.description).like(word, escape="/"),
         Asset.id.in_(tagged.where(Tag.owner_id == Asset.owner_id, Tag.folded.like(word, escape="/"))),
     )
+
+
+@lru_cache(maxsize=16)
+def _show_statement(shape: Shape) -> Select[Any]:
+    return _joined(*_columns(shape)).where(Asset.id == bindparam("asset_id", type_=Asset.id.type))
 
 
 @lru_cache(maxsize=16)

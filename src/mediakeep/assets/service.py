@@ -9,14 +9,17 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep import collections, events, files
+from mediakeep.accounts import audit
 from mediakeep.accounts.actor import Actor
+from mediakeep.accounts.service import lock_user
 from mediakeep.assets.models import Asset, AssetTag, Tag
 from mediakeep.assets.queries import not_gone
 from mediakeep.assets.text import fold
 from mediakeep.collections.service import Belonging
 from mediakeep.db import insert_into, now_plus
+from mediakeep.db.base import table_of
 from mediakeep.errors import NotFound, PermissionDenied
-from mediakeep.files.models import File
+from mediakeep.files.ingest import RecordedFile
 
 NOT_FOUND = "Asset not found"
 
@@ -34,29 +37,41 @@ class NewAsset:
     belonging: Belonging = field(default_factory=Belonging)
 
 
-async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: File) -> Asset:
-    """A new asset with this file. Raises `NotFound` for a collection that is not the actor's."""
+# Made once: building a statement costs more than running it.
+_INSERT = insert(table_of(Asset)).returning(table_of(Asset).c.id)
+
+
+async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: RecordedFile) -> int:
+    """A new asset with this file; returns its row id. Raises `NotFound` for a collection that is not the actor's.
+
+    `NotAuthenticated` where the actor was deleted while the file was on its way.
+    """
+    await lock_user(session, actor.user_id)
     owned = await collections.service.resolve(session, actor.user_id, new.belonging)
-    asset = Asset(
-        public_id=str(uuid.uuid4()),
-        owner_id=actor.user_id,
-        file_id=file.id,
-        type=new.type,
-        name=new.name,
-        file_name=new.file_name,
-        description=new.description,
-        tags=new.tags,
-        metadata_={},
-        visibility=new.visibility,
-        size=file.size,
-        **owned,
-    )
-    session.add(asset)
-    await session.flush()
+    public_id = str(uuid.uuid4())
+    values = {
+        "public_id": public_id,
+        "owner_id": actor.user_id,
+        "file_id": file.id,
+        "type": new.type,
+        "name": new.name,
+        "file_name": new.file_name,
+        "description": new.description,
+        "tags": new.tags,
+        "metadata": {},
+        "visibility": new.visibility,
+        "size": file.size,
+        "client_id": owned.get("client_id"),
+        "campaign_id": owned.get("campaign_id"),
+        "persona_id": owned.get("persona_id"),
+        "project_id": owned.get("project_id"),
+    }
+    asset_id: int = (await session.execute(_INSERT, values)).scalar_one()
     if new.tags:
-        await _set_tags(session, asset, new.tags)
-    await _record(session, "asset.created", asset)
-    return asset
+        await _set_tags(session, actor.user_id, asset_id, new.tags)
+    data = {"type": new.type, "name": new.name}
+    await events.record(session, "asset.created", owner_id=actor.user_id, subject=public_id, data=data)
+    return asset_id
 
 
 async def update(session: AsyncSession, actor: Actor, public_id: str, changes: dict[str, Any]) -> Asset:
@@ -74,7 +89,7 @@ async def update(session: AsyncSession, actor: Actor, public_id: str, changes: d
         setattr(asset, name, value)
     asset.updated_at = now_plus()
     if "tags" in changes:
-        await _set_tags(session, asset, changes["tags"])
+        await _set_tags(session, asset.owner_id, asset.id, changes["tags"])
     await session.flush()
     await _record(session, "asset.updated", asset)
     return asset
@@ -89,6 +104,10 @@ async def remove(session: AsyncSession, actor: Actor, public_id: str) -> None:
     if asset.owner_id != actor.user_id and not actor.is_admin:
         raise PermissionDenied("You don't have permission to delete this asset")
     await remove_all(session, [asset])
+    if asset.owner_id != actor.user_id:
+        await audit.record(
+            session, actor, "asset.deleted_by_admin", user_id=asset.owner_id, subject=asset.public_id
+        )
 
 
 async def remove_all(session: AsyncSession, assets: Sequence[Asset]) -> None:
@@ -107,20 +126,20 @@ async def _get_for_change(session: AsyncSession, public_id: str) -> Asset:
     return asset
 
 
-async def _set_tags(session: AsyncSession, asset: Asset, names: list[str]) -> None:
-    await session.execute(delete(AssetTag).where(AssetTag.asset_id == asset.id))
+async def _set_tags(session: AsyncSession, owner_id: int, asset_id: int, names: list[str]) -> None:
+    await session.execute(delete(AssetTag).where(AssetTag.asset_id == asset_id))
     if not names:
         return
     by_folded = {fold(name): name for name in names}
     rows = [
-        {"owner_id": asset.owner_id, "name": name, "folded": folded}
+        {"owner_id": owner_id, "name": name, "folded": folded}
         for folded, name in sorted(
             by_folded.items()
         )  # one order for all, so that two writers cannot deadlock
     ]
     await session.execute(insert_into(session, Tag).values(rows).on_conflict_do_nothing())
-    found = select(Tag.id).where(Tag.owner_id == asset.owner_id, Tag.folded.in_(by_folded))
-    links = [{"tag_id": tag_id, "asset_id": asset.id} for tag_id in await session.scalars(found)]
+    found = select(Tag.id).where(Tag.owner_id == owner_id, Tag.folded.in_(by_folded))
+    links = [{"tag_id": tag_id, "asset_id": asset_id} for tag_id in await session.scalars(found)]
     await session.execute(insert(AssetTag), links)
 
 

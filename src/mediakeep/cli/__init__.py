@@ -5,7 +5,7 @@ import sys
 import click
 
 from mediakeep import __version__
-from mediakeep.cli.accounts import key, user
+from mediakeep.cli.accounts import key, print_audit, user
 from mediakeep.cli.server import migrate, serve, settings, worker
 from mediakeep.cli.upkeep import fsck, gc
 from mediakeep.cli.upload import upload
@@ -24,7 +24,7 @@ def _commands() -> None:
     """
 
 
-for _command in (serve, worker, migrate, settings, user, key, upload, fsck, gc):
+for _command in (serve, worker, migrate, settings, user, key, print_audit, upload, fsck, gc):
     _commands.add_command(_command)
 
 

@@ -1,6 +1,7 @@
-"""`mediakeep user …` and `mediakeep key …`: accounts and API keys, straight in the database."""
+"""`mediakeep user …`, `key …` and `audit`: accounts and API keys, straight in the database."""
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Awaitable, Callable
@@ -8,9 +9,10 @@ from datetime import datetime
 from typing import TypeVar
 
 import click
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from mediakeep.accounts import passwords, service
-from mediakeep.accounts.actor import SCOPES, Scope
+from mediakeep.accounts import audit, keys, passwords, service
+from mediakeep.accounts.actor import SCOPES, SHELL, Caller, Scope
 from mediakeep.db import Database, open_database
 from mediakeep.db.migrate import is_current, migrate
 from mediakeep.errors import SettingsError
@@ -71,7 +73,7 @@ def set_password(email: str, *, password_stdin: bool) -> None:
         password_hash = await passwords.hash_password(password)
         async with database.write() as session:
             found = await service.get_user_by_email(session, email)
-            await service.set_password(session, found.id, password_hash=password_hash)
+            await service.set_password(session, SHELL, found.id, password_hash=password_hash)
 
     _run(work)
     click.echo(f"Changed the password of {email}.")
@@ -81,12 +83,7 @@ def set_password(email: str, *, password_stdin: bool) -> None:
 @click.argument("email")
 def disable_user(email: str) -> None:
     """Shut an account out at once, with its tokens and keys; what it owns stays."""
-
-    async def work(database: Database) -> None:
-        async with database.write() as session:
-            await service.disable_user(session, (await service.get_user_by_email(session, email)).id)
-
-    _run(work)
+    _do(service.disable_user, email)
     click.echo(f"Disabled {email}.")
 
 
@@ -94,13 +91,35 @@ def disable_user(email: str) -> None:
 @click.argument("email")
 def enable_user(email: str) -> None:
     """Let a disabled account in again."""
-
-    async def work(database: Database) -> None:
-        async with database.write() as session:
-            await service.enable_user(session, (await service.get_user_by_email(session, email)).id)
-
-    _run(work)
+    _do(service.enable_user, email)
     click.echo(f"Enabled {email}.")
+
+
+@user.command("promote")
+@click.argument("email")
+def promote_user(email: str) -> None:
+    """Make an account an admin."""
+    _do(service.promote_user, email)
+    click.echo(f"{email} is an admin.")
+
+
+@user.command("demote")
+@click.argument("email")
+def demote_user(email: str) -> None:
+    """Make an admin an ordinary user."""
+    _do(service.demote_user, email)
+    click.echo(f"{email} is an ordinary user.")
+
+
+@user.command("delete")
+@click.argument("email")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete_user(email: str, *, yes: bool) -> None:
+    """Delete an account with everything that it owns. It is gone at once; a worker removes the files."""
+    if not yes:
+        click.confirm(f"Delete {email} with everything of theirs, for good?", abort=True, err=True)
+    _do(service.remove_user, email)
+    click.echo(f"Deleted {email}.")
 
 
 @click.group()
@@ -125,8 +144,9 @@ def create_key(
     async def work(database: Database) -> str:
         async with database.write() as session:
             owner = await service.get_user_by_email(session, email)
-            _, text = await service.create_api_key(
+            _, text = await keys.create_api_key(
                 session,
+                SHELL,
                 owner.id,
                 name=name,
                 scopes=chosen,
@@ -157,7 +177,7 @@ def list_keys(email: str | None) -> None:
                     f"expires {_day(row.expires_at)}",
                     f"used {_day(row.last_used_at)}",
                 )
-                for row in await service.list_api_keys(session, owner.id if owner else None)
+                for row in await keys.list_api_keys(session, owner.id if owner else None)
             ]
 
     _print_table(_run(work))
@@ -170,10 +190,54 @@ def revoke_key(id: str) -> None:  # noqa: A002 the argument's name
 
     async def work(database: Database) -> None:
         async with database.write() as session:
-            await service.revoke_api_key(session, id)
+            await keys.revoke_api_key(session, SHELL, id)
 
     _run(work)
     click.echo(f"Revoked {id}.")
+
+
+@click.command("audit")
+@click.option("--action", type=click.Choice(audit.ACTIONS), help="Acts of this kind only.")
+@click.option("--user", "email", help="Acts of or upon this account only, by its address.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="How many.")
+def print_audit(action: str | None, email: str | None, *, limit: int) -> None:
+    """Print what happened to accounts, newest first: when, what, who did it, to whom, from where, and more."""
+
+    async def work(database: Database) -> list[tuple[str, ...]]:
+        async with database.read() as session:
+            owner = await service.get_user_by_email(session, email) if email else None
+            emails = {row.id: row.email for row in await service.list_users(session)}
+            entries, _ = await audit.list_page(
+                session, action=action, user_id=owner.id if owner else None, limit=limit
+            )
+
+        def named(user_id: int | None) -> str:
+            return "-" if user_id is None else emails.get(user_id, f"user {user_id}")
+
+        return [
+            (
+                f"{entry.created_at:%Y-%m-%dT%H:%M:%SZ}",
+                entry.action,
+                named(entry.actor_id),
+                named(entry.user_id),
+                entry.address or "-",
+                entry.subject or "-",
+                json.dumps(entry.details),
+            )
+            for entry in entries
+        ]
+
+    _print_table(_run(work))
+
+
+def _do(act: Callable[[AsyncSession, Caller, int], Awaitable[None]], email: str) -> None:
+    """Do something to the account with this address."""
+
+    async def work(database: Database) -> None:
+        async with database.write() as session:
+            await act(session, SHELL, (await service.get_user_by_email(session, email)).id)
+
+    _run(work)
 
 
 def _run(work: Callable[[Database], Awaitable[_T]]) -> _T:

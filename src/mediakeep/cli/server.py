@@ -37,7 +37,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
     configure_logging(settings)
     secret = load_secret_key(settings)
     has_users = asyncio.run(_prepare(settings))
-    _greet(settings, None if has_users or settings.is_local else setup_code(secret))
+    _greet(settings, None if has_users else setup_code(secret))
     uvicorn.run(
         "mediakeep.app:app_from_environment",
         factory=True,
@@ -86,7 +86,8 @@ def _greet(settings: Settings, code: str | None) -> None:
     click.echo(f"Mediakeep {mediakeep.__version__} keeps its data in {settings.data}", err=True)
     click.echo(f"Serving on {settings.base_url or f'http://{settings.host}:{settings.port}'}", err=True)
     if code:
-        click.echo(f"The first account is the admin's and needs this set-up code: {code}", err=True)
+        needed = "; unless this machine asks, it" if settings.is_local else " and"
+        click.echo(f"The first account is the admin's{needed} needs this set-up code: {code}", err=True)
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """`mediakeep upload`: files and folders sent to a server, several at a time, straight from disk."""
 
 import asyncio
+import io
 import json
 import os
 import random
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 from uuid import uuid4
 
 import click
@@ -99,7 +100,7 @@ def upload(
 ) -> None:
     """Upload files, and what is in folders, to a server.
 
-    Hidden files of a folder are left out. Where the server is busy or does not answer, an upload is tried again, and
+    Hidden files in a folder are left out, and links to other folders. Where the server is busy or does not answer, an upload is tried again, and
     becomes one asset however often. Exit code 0 where all went up, 1 where some did not.
     """
     fields = {
@@ -125,6 +126,21 @@ class _CannotGoOn(MediakeepError):
 class _LocalFile:
     path: Path
     size: int
+
+
+class _SteadyFile(io.FileIO):
+    """A file that has to keep the size that it had when it was opened: the request has announced it by then."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._announced = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        chunk = super().read(-1 if size is None else size) or b""
+        at = self.tell()
+        if at > self._announced or (not chunk and at < self._announced):
+            raise OSError("It changed while it was read")
+        return chunk
 
 
 class _Report:
@@ -184,10 +200,10 @@ class _Report:
     @contextmanager
     def reading(self, file: _LocalFile) -> Iterator[BinaryIO]:
         """The content of a file, whose bar moves on as it is read. Raises `OSError`."""
-        with file.path.open("rb") as content:
+        with _SteadyFile(file.path) as content:
             bar = self._bars.add_task(_shown(file.path), total=file.size)
             try:
-                yield self._bars.wrap_file(content, total=file.size, task_id=bar)
+                yield self._bars.wrap_file(cast("BinaryIO", content), total=file.size, task_id=bar)
             finally:
                 self._bars.remove_task(bar)
                 self._bars.advance(self._all, file.size)
@@ -203,7 +219,7 @@ class _Report:
         self._errors.print(f"{_shown(path)}: {why}")
 
     def waiting(self, path: Path, why: str, seconds: float) -> None:
-        self._errors.print(f"{_shown(path)}: {why} Trying again in {seconds:.0f} s.")
+        self._errors.print(f"{_shown(path)}: {why.rstrip('.')}; trying again in {seconds:.0f} s.")
 
     def _say(self, line: str) -> None:
         if (
@@ -249,43 +265,44 @@ async def _greet(client: httpx.AsyncClient) -> None:
         raise _CannotGoOn(_sentence(error)) from error
     if answer.status_code == 401:
         raise _CannotGoOn(f"The server at {address} does not know this key.")
+    if answer.is_server_error:
+        raise _CannotGoOn(_detail(answer) or f"The server at {address} answers {_status(answer)}.")
     if not answer.is_success or "json" not in answer.headers.get("content-type", ""):
-        status = f"{answer.status_code} {answer.reason_phrase}".rstrip()
-        raise _CannotGoOn(_detail(answer) or f"{address} is no Mediakeep server: it answers {status}.")
+        raise _CannotGoOn(f"{address} is no Mediakeep server: it answers {_status(answer)}.")
 
 
 def _find_files(paths: tuple[Path, ...], not_readable: Callable[[Path, str], None]) -> Iterator[_LocalFile]:
     """The files at these paths and in these folders, each once, whatever links lead to it."""
     seen: set[str] = set()
 
-    def is_new(path: Path) -> bool:
-        before = len(seen)
-        seen.add(os.path.realpath(path))
-        return len(seen) > before
-
     def refuse(error: OSError) -> None:
         not_readable(Path(error.filename), _reason(error))
 
-    for given in paths:
-        for path in _walk(given, is_new, refuse) if given.is_dir() else [given]:
-            try:
-                found = path.stat()
-            except OSError as error:
-                refuse(error)
-                continue
-            if not stat.S_ISREG(found.st_mode):
-                not_readable(path, "It is not a file.")
-            elif is_new(path):
-                yield _LocalFile(path, found.st_size)
-
-
-def _walk(top: Path, is_new: Callable[[Path], bool], refuse: Callable[[OSError], None]) -> Iterator[Path]:
-    for folder, folders, names in os.walk(top, followlinks=True, onerror=refuse):
-        if not is_new(Path(folder)):
-            folders.clear()
+    for path in _walk(paths, refuse):
+        real = os.path.realpath(path)
+        if real in seen:
             continue
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        seen.add(real)
+        try:
+            found = path.stat()
+        except OSError as error:
+            refuse(error)
+            continue
+        if stat.S_ISREG(found.st_mode):
+            yield _LocalFile(path, found.st_size)
+        elif not path.is_dir():
+            not_readable(path, "It is not a file.")
+
+
+def _walk(paths: tuple[Path, ...], refuse: Callable[[OSError], None]) -> Iterator[Path]:
+    """The paths, with folders replaced by what is in them; links to folders are not followed, which may be loops."""
+    for given in paths:
+        if not given.is_dir():
+            yield given
+            continue
+        for folder, folders, names in os.walk(given, onerror=refuse):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
 async def _send(client: httpx.AsyncClient, file: _LocalFile, fields: dict[str, str], report: _Report) -> None:
@@ -334,7 +351,7 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, httpx.HTTPStatusError):
         asked = _retry_after_seconds(error.response) or 0
         return error.response.status_code in _PASSING and asked <= _LONGEST_WAIT_SECONDS
-    return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.LocalProtocolError)
+    return isinstance(error, httpx.TransportError)
 
 
 def _is_enough(state: RetryCallState) -> bool:
@@ -371,17 +388,18 @@ def _error_of(state: RetryCallState) -> BaseException:
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, httpx.HTTPStatusError):
-        status = f"{error.response.status_code} {error.response.reason_phrase}".rstrip()
-        return _detail(error.response) or f"The server answers {status}."
+        return _detail(error.response) or f"The server answers {_status(error.response)}."
     assert isinstance(error, httpx.RequestError)
     server = f"server at {error.request.url.scheme}://{error.request.url.netloc.decode()}"
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
         return f"Cannot reach the {server} ({str(error).rstrip('.') or 'it does not answer'})."
     if isinstance(error, httpx.TimeoutException):
         return f"The {server} did not answer in time."
-    if isinstance(error, httpx.LocalProtocolError):
-        return "The file changed while it was read."
     return f"The connection to the {server} broke off."
+
+
+def _status(answer: httpx.Response) -> str:
+    return f"{answer.status_code} {answer.reason_phrase}".rstrip()
 
 
 def _detail(answer: httpx.Response) -> str:

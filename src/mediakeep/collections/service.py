@@ -9,7 +9,10 @@ from sqlalchemy import ColumnElement, Select, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep import events
+from mediakeep.accounts import audit
 from mediakeep.accounts.actor import Actor
+from mediakeep.accounts.models import gone_users
+from mediakeep.accounts.service import lock_user
 from mediakeep.collections.models import Campaign, Client, Persona, Project
 from mediakeep.db import now_plus
 from mediakeep.errors import NotFound
@@ -56,6 +59,7 @@ async def create(
     session: AsyncSession, actor: Actor, kind: KindName, columns: dict[str, Any]
 ) -> AnyCollection:
     """A new collection of the actor's. `columns` are its own ones, beside owner and ids."""
+    await lock_user(session, actor.user_id)
     given = columns if kind == "persona_id" else {**columns, "public_id": str(uuid.uuid4())}
     collection: AnyCollection = KINDS[kind].table(owner_id=actor.user_id, **given)
     session.add(collection)
@@ -89,7 +93,7 @@ async def list_page(
 ) -> tuple[list[AnyCollection], int]:
     """A page of collections, newest first, and how many there are in all."""
     table = KINDS[kind].table
-    narrowed = [table.gone_at.is_(None), *conditions]
+    narrowed = [_is_there(table), *conditions]
     if everyones:
         actor.require("admin")
     else:
@@ -125,6 +129,15 @@ async def remove(session: AsyncSession, actor: Actor, kind: KindName, given: str
         raise NotFound(f"{KINDS[kind].label} not found")
     await mark_gone(session, kind, collection.id)
     await _record(session, kind, "deleted", collection)
+    if collection.owner_id != actor.user_id:
+        await audit.record(
+            session,
+            actor,
+            "collection.deleted_by_admin",
+            user_id=collection.owner_id,
+            subject=_subject(collection),
+            kind=KINDS[kind].event,
+        )
 
 
 async def mark_gone(session: AsyncSession, kind: KindName, row_id: int) -> None:
@@ -143,6 +156,12 @@ async def delete_row(session: AsyncSession, kind: KindName, row_id: int) -> None
         await session.execute(delete(Campaign).where(Campaign.client_id == row_id))
     table = KINDS[kind].table
     await session.execute(delete(table).where(table.id == row_id))
+
+
+async def delete_rows_of(session: AsyncSession, owner_id: int) -> None:
+    """Delete all collections of an owner who is gone, when no asset belongs to them any more."""
+    for table in (Campaign, Client, Persona, Project):  # campaigns refer to clients
+        await session.execute(delete(table).where(table.owner_id == owner_id))
 
 
 async def resolve(session: AsyncSession, owner_id: int, belonging: Belonging) -> dict[str, int]:
@@ -187,10 +206,14 @@ async def public_ids(
 
 def _select(what: Any, owner_id: int | None, kind: KindName, given: str) -> Select[Any]:
     table = KINDS[kind].table
-    statement = select(what).where(
-        KINDS[kind].public_id == as_row_value(kind, given), table.gone_at.is_(None)
-    )
+    statement = select(what).where(KINDS[kind].public_id == as_row_value(kind, given), _is_there(table))
     return statement if owner_id is None else statement.where(table.owner_id == owner_id)
+
+
+def _is_there(table: Any) -> ColumnElement[bool]:
+    """Leaves out what is being deleted, by itself or with its owner."""
+    there: ColumnElement[bool] = table.gone_at.is_(None) & table.owner_id.not_in(gone_users())
+    return there
 
 
 def as_row_value(kind: str, given: str) -> str | int:
@@ -204,8 +227,9 @@ def as_row_value(kind: str, given: str) -> str | int:
 
 
 async def _record(session: AsyncSession, kind: KindName, verb: str, collection: AnyCollection) -> None:
-    subject = str(collection.id if isinstance(collection, Persona) else collection.public_id)
-    name = f"{KINDS[kind].event}.{verb}"
-    await events.record(
-        session, name, owner_id=collection.owner_id, subject=subject, data={"name": collection.name}
-    )
+    name, data = f"{KINDS[kind].event}.{verb}", {"name": collection.name}
+    await events.record(session, name, owner_id=collection.owner_id, subject=_subject(collection), data=data)
+
+
+def _subject(collection: AnyCollection) -> str:
+    return str(collection.id if isinstance(collection, Persona) else collection.public_id)

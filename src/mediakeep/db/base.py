@@ -1,7 +1,7 @@
 """The declarative base and the column types that both engines share."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Table,
     TypeDecorator,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -62,6 +63,16 @@ class Base(DeclarativeBase):
 
 def insert_into(session: AsyncSession, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that can say `on_conflict_do_…`, in the dialect of the session's database."""
-    if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return postgresql.insert(table)
+    return insert_on(session.get_bind().dialect.name, table)
+
+
+def insert_on(dialect_name: str, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
+    """As `insert_into`, for statements that are made once and kept."""
+    if dialect_name == "sqlite":
+        return sqlite.insert(table_of(table))
+    return postgresql.insert(table_of(table))
+
+
+def table_of(model: type[Base]) -> Table:
+    """The table of a model, for statements that need nothing of the ORM."""
+    return cast("Table", model.__table__)

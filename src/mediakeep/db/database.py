@@ -214,7 +214,6 @@ def _prepare_sqlite_writer(connection: DBAPIConnection, _record: object) -> None
         connection,
         "journal_mode = WAL",
         "synchronous = FULL",  # NORMAL survives kill -9 but not a power cut
-        "busy_timeout = 5000",
         "foreign_keys = ON",
         f"cache_size = -{64 * 1024}",
         f"mmap_size = {256 * _MIB}",

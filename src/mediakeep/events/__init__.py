@@ -1,5 +1,5 @@
 """What happened: an outbox that is written in the transaction of its cause."""
 
-from mediakeep.events.service import record
+from mediakeep.events.service import forget, record
 
-__all__ = ["record"]
+__all__ = ["forget", "record"]

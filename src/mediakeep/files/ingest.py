@@ -10,12 +10,14 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+from sqlalchemy import Insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mediakeep.db.base import insert_into
+from mediakeep.db.base import insert_on
 from mediakeep.errors import UnsupportedMedia
 from mediakeep.files.models import File
 from mediakeep.files.receive import Received
@@ -30,6 +32,14 @@ from mediakeep.media.render import thumbnail_seconds
 from mediakeep.media.sniff import sniff
 from mediakeep.storage import new_key
 from mediakeep.tasks import enqueue
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedFile:
+    """What an asset needs to know of its file row."""
+
+    id: int
+    size: int
 
 
 @dataclass(kw_only=True)
@@ -60,34 +70,41 @@ class Ingested:
         }
         return facts.details | {name: value for name, value in read.items() if value is not None}
 
-    async def record(self, session: AsyncSession) -> File:
+    async def record(self, session: AsyncSession) -> RecordedFile:
         """The file row of this content: the one there is, or a new one with the bytes just stored.
 
         The upsert waits for a deletion of the same row that is under way, and holds off one to come.
         """
         facts = self.facts
-        statement = insert_into(session, File).values(
-            public_id=self.public_id,
-            sha256=self.received.sha256,
-            key=self.key,
-            format=self.format.name,
-            media_type=self.format.media_type,
-            size=self.received.size,
-            width=facts.width,
-            height=facts.height,
-            duration_seconds=facts.duration_seconds,
-            page_count=facts.page_count,
-            facts=self._all_facts(),
-            phash=facts.phash,
-        )
-        statement = statement.on_conflict_do_update(
-            index_elements=["sha256"], set_={"sha256": statement.excluded.sha256}
-        )
-        file = (await session.execute(statement.returning(File))).scalar_one()
-        self.recorded_key = file.key
-        if file.key == self.key and facts.thumbnail is None:
-            await enqueue(session, "files.derive", {"file_id": file.id})
-        return file
+        values = {
+            "public_id": self.public_id,
+            "sha256": self.received.sha256,
+            "key": self.key,
+            "format": self.format.name,
+            "media_type": self.format.media_type,
+            "size": self.received.size,
+            "width": facts.width,
+            "height": facts.height,
+            "duration_seconds": facts.duration_seconds,
+            "page_count": facts.page_count,
+            "facts": self._all_facts(),
+            "phash": facts.phash,
+        }
+        row = (await session.execute(_upsert(session.get_bind().dialect.name), values)).one()
+        self.recorded_key = row.key
+        if row.key == self.key and facts.thumbnail is None:
+            await enqueue(session, "files.derive", {"file_id": row.id})
+        return RecordedFile(id=row.id, size=row.size)
+
+
+@lru_cache
+def _upsert(dialect_name: str) -> Insert:
+    """Made once for each engine: building a statement costs more than running it."""
+    statement = insert_on(dialect_name, File)
+    statement = statement.on_conflict_do_update(
+        index_elements=["sha256"], set_={"sha256": statement.excluded.sha256}
+    )
+    return statement.returning(File.__table__.c.id, File.__table__.c.key, File.__table__.c.size)
 
 
 @asynccontextmanager

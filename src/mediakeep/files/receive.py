@@ -7,7 +7,10 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
+
+from mediakeep.storage.base import unavailable_after
 
 #: What one hop to a thread writes and hashes; a hop for every network read costs 0.1–0.3 CPU seconds a GB.
 BATCH_BYTES = 512 << 10
@@ -39,7 +42,7 @@ class Receiver:
         self._path = path
         self._on_size = on_size
         self._on_head = on_head
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._file: FileIO | None = None
         self._hash = hashlib.sha256()
         self._size = 0
         self._head = b""
@@ -64,7 +67,7 @@ class Receiver:
         """The received file. It is whole, but not yet durable: the store sees to that."""
         if not self._head_seen:
             self._show_head()
-        await self._flush()
+        await self._flush(last=True)
         await self._written()
         return Received(path=self._path, size=self._size, sha256=self._hash.hexdigest(), head=self._head)
 
@@ -72,31 +75,40 @@ class Receiver:
         """Let go of the file; what the store has not taken over is removed."""
         if self._writing:
             await asyncio.wait([self._writing])
-        os.close(self._descriptor)
-        self._path.unlink(missing_ok=True)
+        if self._file:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
 
     def _show_head(self) -> None:
         self._head_seen = True
         self._on_head(self._head)
 
-    async def _flush(self) -> None:
+    async def _flush(self, *, last: bool = False) -> None:
         """Hand the batch to a thread, once the one before is written: the network fills the next meanwhile."""
         await self._written()
         batch, self._batch, self._batch_size = self._batch, [], 0
-        if batch:
-            self._writing = asyncio.get_running_loop().run_in_executor(None, self._write_batch, batch)
+        self._writing = asyncio.get_running_loop().run_in_executor(None, self._write_batch, batch, last)
 
     async def _written(self) -> None:
         if self._writing:
-            await asyncio.shield(self._writing)
+            with unavailable_after(OSError):
+                await asyncio.shield(self._writing)
             self._writing = None
 
-    def _write_batch(self, batch: list[bytes]) -> None:
+    def _write_batch(self, batch: list[bytes], last: bool) -> None:
+        if self._file is None:
+            self._file = FileIO(self._path, "x", opener=_private)
         for data in batch:
             self._hash.update(data)
             view = memoryview(data)
             while view:
-                view = view[os.write(self._descriptor, view) :]
+                view = view[self._file.write(view) :]
+        if last:
+            self._file.close()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPBearer, OAuth2PasswordBearer
 
-from mediakeep.accounts import service
+from mediakeep.accounts import keys, sign_ins
 from mediakeep.accounts.actor import Actor
 from mediakeep.accounts.tokens import API_KEY_PREFIX, TokenType
 from mediakeep.errors import NotAuthenticated
@@ -45,6 +45,11 @@ def library_of(request: Request) -> Library:
     return library
 
 
+def address_of(request: Request) -> str:
+    """Where the request comes from: the client's address, told by a proxy if that is trusted."""
+    return request.client.host if request.client else ""
+
+
 async def authenticate(request: Request) -> Actor:
     """Whoever sends the request. Raises `NotAuthenticated` when nobody known does."""
     actor = await find_actor(request)
@@ -76,16 +81,18 @@ async def find_actor(request: Request) -> Actor | None:
 
 async def _find_by_token(request: Request, token: str, *, type_: TokenType) -> Actor | None:
     database, secret = library_of(request).database, request.app.state.secret
-    return await service.find_actor_by_token(database, token, secret=secret, type_=type_)
+    return await sign_ins.find_actor_by_token(
+        database, token, secret=secret, type_=type_, address=address_of(request)
+    )
 
 
 async def _find_by_key(request: Request, key: str) -> Actor | None:
     database = library_of(request).database
-    holder = await service.find_actor_by_api_key(database, key)
+    holder = await keys.find_actor_by_api_key(database, key, address=address_of(request))
     if holder is None:
         return None
     if holder.use_is_due and holder.actor.api_key_id is not None:
-        await service.note_key_use(database, holder.actor.api_key_id)
+        await keys.note_key_use(database, holder.actor.api_key_id)
     return holder.actor
 
 

@@ -1,5 +1,6 @@
 """`/`, a plain page that says what this is, and `/docs`, which works without internet."""
 
+from html import escape
 from importlib.resources import files
 
 from fastapi import FastAPI
@@ -7,6 +8,8 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
+
+from mediakeep.http.base_url import base_url
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -54,9 +57,8 @@ def install(app: FastAPI) -> None:
 
 
 async def _page(request: Request) -> Response:
-    base = request.app.state.library.settings.base_url or str(request.base_url).rstrip("/")
-    safe = "".join(mark for mark in base if mark.isalnum() or mark in ":/.-[]_")
-    return HTMLResponse(_PAGE.replace("BASE", safe), headers={"Content-Security-Policy": _PAGE_POLICY})
+    page = _PAGE.replace("BASE", escape(base_url(request)))
+    return HTMLResponse(page, headers={"Content-Security-Policy": _PAGE_POLICY})
 
 
 async def _docs(request: Request) -> Response:

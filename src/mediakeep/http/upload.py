@@ -130,9 +130,9 @@ async def take_upload(
             async with ingest(library, form.received) as content, library.database.write() as session:
                 file = await content.record(session)
                 new = NewAsset(type=content.family, **described)
-                asset = await assets.service.create(session, actor, new, file=file)
+                asset_id = await assets.service.create(session, actor, new, file=file)
                 base = base_url(request)
-                shown = await assets.queries.show(session, actor, asset.id, shape=shape, base_url=base)
+                shown = await assets.queries.show(session, actor, asset_id, shape=shape, base_url=base)
                 if key:
                     await idempotency.record(session, actor.user_id, key, asked, shown)
         except idempotency.Repeated as repeated:

@@ -1,4 +1,4 @@
-"""`/api/v2/auth`: accounts, sign-ins and API keys."""
+"""`/api/v2/auth`: one's own account: register, log in and out, change the password, delete it."""
 
 from typing import Any
 from urllib.parse import parse_qsl
@@ -7,30 +7,21 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from mediakeep.accounts import passwords, service
-from mediakeep.accounts.actor import SCOPES
+from mediakeep.accounts import passwords, service, sign_ins
+from mediakeep.accounts.actor import NO_KEY, SCOPES, Actor, Stranger
 from mediakeep.accounts.login import limit_by_address, prove_password
-from mediakeep.accounts.models import ApiKey
-from mediakeep.accounts.service import Credentials, Tokens
-from mediakeep.errors import (
-    Conflict,
-    InvalidInput,
-    NotAuthenticated,
-    NotFound,
-    PermissionDenied,
-    RateLimited,
-)
-from mediakeep.http.auth import SECURITY, SESSION_COOKIE, ReadActor, Who, WriteActor, find_actor, library_of
+from mediakeep.accounts.sign_ins import Credentials, Tokens
+from mediakeep.errors import Conflict, InvalidInput, NotAuthenticated, PermissionDenied, RateLimited
+from mediakeep.http.auth import SECURITY, SESSION_COOKIE, Who, address_of, find_actor, library_of
 from mediakeep.http.base_url import base_url
+from mediakeep.http.local import is_from_this_machine
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
 from mediakeep.http.v2.auth_schemas import (
-    CreatedKey,
-    Key,
     Login,
     LoginForm,
     Me,
-    NewKey,
+    OwnDeletion,
     PasswordChange,
     Refresh,
     Registration,
@@ -39,7 +30,8 @@ from mediakeep.http.v2.auth_schemas import (
 
 router = APIRouter(prefix="/api/v2/auth", tags=["accounts"])
 
-_NO_KEY = "An API key may not do this; log in with the password."
+_WRONG = "The password is not correct."
+_WRONG_OLD = "The old password is not correct."
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -75,13 +67,17 @@ async def register(request: Request, response: Response, body: Registration) -> 
     it; an admin may always register others, and gets the other's tokens then.
     """
     library, secret = library_of(request), request.app.state.secret
-    caller = await find_actor(request)
+    known = await find_actor(request)
+    caller = known or _stranger(request)
+    proofs: dict[str, Any] = {
+        "secret": secret,
+        "setup_code": body.setup_code,
+        "from_this_machine": is_from_this_machine(request),
+    }
     async with library.database.read() as session:
-        await service.check_registration(
-            session, library.settings, secret=secret, setup_code=body.setup_code, caller=caller
-        )
-    if caller is None:
-        await limit_by_address(library.database, library.settings, what="register", address=_address(request))
+        await service.check_registration(session, library.settings, caller=caller, **proofs)
+    if known is None:
+        await limit_by_address(library.database, library.settings, what="register", address=caller.address)
     password_hash = await passwords.hash_password(body.password)
     async with library.database.write() as session:
         user = await service.register(
@@ -89,15 +85,19 @@ async def register(request: Request, response: Response, body: Registration) -> 
             library.settings,
             email=body.email,
             password_hash=password_hash,
-            secret=secret,
-            setup_code=body.setup_code,
             caller=caller,
+            **proofs,
         )
         credentials = Credentials(user_id=user.id, password_hash=password_hash)
-        tokens = await service.sign_in(
-            session, library.settings, credentials, secret=secret, user_agent=_user_agent(request)
+        tokens = await sign_ins.sign_in(
+            session,
+            library.settings,
+            credentials,
+            secret=secret,
+            caller=caller,
+            user_agent=_user_agent(request),
         )
-    if caller is None:
+    if known is None:
         _set_cookie(request, response, tokens)
     return _token_answer(response, tokens)
 
@@ -105,7 +105,7 @@ async def register(request: Request, response: Response, body: Registration) -> 
 @router.post(
     "/login",
     responses=problem_responses(
-        NotAuthenticated, InvalidInput, RateLimited, not_authenticated=service.WRONG_LOGIN
+        NotAuthenticated, InvalidInput, RateLimited, not_authenticated=sign_ins.WRONG_LOGIN
     ),
     openapi_extra=_LOGIN_BODY,
 )
@@ -115,17 +115,23 @@ async def login(request: Request, response: Response) -> TokenAnswer:
     The JSON form also sets the page's cookie, with which a browser may read (never change) what is the user's.
     """
     library, secret = library_of(request), request.app.state.secret
+    caller = _stranger(request)
     body, from_page = await _read_login(request)
     credentials = await prove_password(
         library.database,
         library.settings,
         email=body.email,
         password=body.password,
-        address=_address(request),
+        caller=caller,
     )
     async with library.database.write() as session:
-        tokens = await service.sign_in(
-            session, library.settings, credentials, secret=secret, user_agent=_user_agent(request)
+        tokens = await sign_ins.sign_in(
+            session,
+            library.settings,
+            credentials,
+            secret=secret,
+            caller=caller,
+            user_agent=_user_agent(request),
         )
     if from_page:
         _set_cookie(request, response, tokens)
@@ -147,8 +153,12 @@ async def refresh(request: Request, response: Response, body: Refresh) -> TokenA
     """
     library = library_of(request)
     async with library.database.write() as session:
-        tokens = await service.refresh(
-            session, library.settings, body.refresh_token, secret=request.app.state.secret
+        tokens = await sign_ins.refresh(
+            session,
+            library.settings,
+            body.refresh_token,
+            secret=request.app.state.secret,
+            caller=_stranger(request),
         )
     if tokens is None:
         raise NotAuthenticated("The refresh token is not good any more; log in again.")
@@ -172,12 +182,12 @@ async def me(actor: Who, session: ReadSession) -> Me:
 @router.post(
     "/logout",
     status_code=204,
-    responses=problem_responses(PermissionDenied, permission_denied=_NO_KEY),
+    responses=problem_responses(PermissionDenied, permission_denied=NO_KEY),
 )
 async def logout(request: Request, response: Response, actor: Who, session: WriteSession) -> None:
     """End this sign-in: its tokens and its cookie are worth nothing from now on."""
-    await service.revoke_sign_in(session, actor.require_sign_in())
-    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=_is_secure(request))
+    await sign_ins.log_out(session, actor)
+    _clear_cookie(request, response)
 
 
 @router.post(
@@ -187,69 +197,62 @@ async def logout(request: Request, response: Response, actor: Who, session: Writ
         PermissionDenied,
         InvalidInput,
         RateLimited,
-        permission_denied="The old password is not correct.",
+        permission_denied=_WRONG_OLD,
         invalid_input="new_password: String should have at least 8 characters",
     ),
 )
 async def change_password(request: Request, body: PasswordChange, actor: Who) -> None:
-    """Change the password. All other sign-ins of the account end; API keys stay."""
+    """Change the password. All other sign-ins of the account end; API keys stay unless `revoke_keys` says otherwise."""
     sign_in_id = actor.require_sign_in()
     library = library_of(request)
-    try:
-        await prove_password(
-            library.database,
-            library.settings,
-            email=actor.email,
-            password=body.old_password,
-            address=_address(request),
-        )
-    except NotAuthenticated as error:
-        raise PermissionDenied("The old password is not correct.") from error
+    await _prove_again(request, actor, body.old_password, wrong=_WRONG_OLD)
     password_hash = await passwords.hash_password(body.new_password, field="new_password")
     async with library.database.write() as session:
         await service.set_password(
-            session, actor.user_id, password_hash=password_hash, keep_sign_in_id=sign_in_id
+            session,
+            actor,
+            actor.user_id,
+            password_hash=password_hash,
+            keep_sign_in_id=sign_in_id,
+            revoke_keys=body.revoke_keys,
         )
 
 
-@router.post(
-    "/keys",
-    status_code=201,
-    responses=problem_responses(PermissionDenied, InvalidInput, permission_denied=_NO_KEY),
-)
-async def create_key(body: NewKey, actor: Who, session: WriteSession) -> CreatedKey:
-    """Create an API key. The answer is the only one that shows the key itself."""
-    actor.require_sign_in()
-    if "admin" in body.scopes or body.uploads_per_minute is not None:
-        actor.require("admin")
-    row, text = await service.create_api_key(
-        session,
-        actor.user_id,
-        name=body.name,
-        scopes=frozenset(body.scopes),
-        expires_in_days=body.expires_in_days,
-        uploads_per_minute=body.uploads_per_minute,
-    )
-    return CreatedKey(**_key(row).model_dump(), key=text)
-
-
-@router.get(
-    "/keys",
-    responses=problem_responses(PermissionDenied, permission_denied="This API key may not read."),
-)
-async def list_keys(actor: ReadActor, session: ReadSession) -> list[Key]:
-    """Your API keys that were not deleted, newest first; the expired ones too."""
-    return [_key(row) for row in await service.list_api_keys(session, actor.user_id)]
-
-
 @router.delete(
-    "/keys/{id}",
+    "/me",
     status_code=204,
-    responses=problem_responses(PermissionDenied, NotFound, not_found="API key not found"),
+    responses=problem_responses(
+        PermissionDenied,
+        Conflict,
+        InvalidInput,
+        RateLimited,
+        permission_denied=_WRONG,
+        conflict=service.ONLY_ADMIN,
+        invalid_input="password: Field required",
+    ),
 )
-async def delete_key(id: str, actor: WriteActor, session: WriteSession) -> None:  # noqa: A002 the path's name
-    """Delete an API key: it is worth nothing from now on."""
-    await service.revoke_api_key(session, id, user_id=actor.user_id)
+async def delete_me(request: Request, response: Response, body: OwnDeletion, actor: Who) -> None:
+    """Delete your account with everything of yours, for good. It needs the password.
+
+    From now on nobody sees anything of it, public files neither; the bytes follow. The only admin has to make another
+    account an admin first, as long as there are others.
+    """
+    actor.require_sign_in()
+    await _prove_again(request, actor, body.password, wrong=_WRONG)
+    async with library_of(request).database.write() as session:
+        await service.remove_user(session, actor, actor.user_id)
+    _clear_cookie(request, response)
+
+
+async def _prove_again(request: Request, actor: Actor, password: str, *, wrong: str) -> None:
+    """Raise `PermissionDenied` unless it is the password of whoever is logged in; guesses count as at login."""
+    library = library_of(request)
+    try:
+        await prove_password(
+            library.database, library.settings, email=actor.email, password=password, caller=actor
+        )
+    except NotAuthenticated as error:
+        raise PermissionDenied(wrong) from error
 
 
 async def _read_login(request: Request) -> tuple[Login, bool]:
@@ -297,26 +300,17 @@ def _set_cookie(request: Request, response: Response, tokens: Tokens) -> None:
     )
 
 
+def _clear_cookie(request: Request, response: Response) -> None:
+    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict", secure=_is_secure(request))
+
+
 def _is_secure(request: Request) -> bool:
     return base_url(request).startswith("https:")
 
 
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
+def _stranger(request: Request) -> Stranger:
+    return Stranger(address=address_of(request))
 
 
 def _user_agent(request: Request) -> str:
     return request.headers.get("user-agent", "")
-
-
-def _key(row: ApiKey) -> Key:
-    return Key(
-        id=row.public_id,
-        name=row.name,
-        prefix=row.prefix,
-        scopes=[scope for scope in SCOPES if scope in row.scopes],
-        uploads_per_minute=row.uploads_per_minute,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
-    )

@@ -3,7 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic.config import JsonDict
 
 from mediakeep.accounts.actor import Scope
@@ -11,11 +19,11 @@ from mediakeep.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
 from mediakeep.http.times import zulu
 from mediakeep.http.v2.schemas import WholeNumber
 
-_Email = Annotated[
+Email = Annotated[
     str, Field(max_length=320, examples=["you@example.com"], description="Also the name to log in with.")
 ]
-_Password = Annotated[str, Field(max_length=MAX_CHARACTERS, examples=["correct horse battery"])]
-_NewPassword = Annotated[
+Password = Annotated[str, Field(max_length=MAX_CHARACTERS, examples=["correct horse battery"])]
+NewPassword = Annotated[
     str,
     Field(
         min_length=MIN_CHARACTERS,
@@ -24,12 +32,13 @@ _NewPassword = Annotated[
         description=f"{MIN_CHARACTERS} to {MAX_CHARACTERS} characters.",
     ),
 ]
-_Time = Annotated[
+Time = Annotated[
     datetime,
     PlainSerializer(zulu),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2025-11-16T09:30:00Z"]}),
 ]
-_Name = Annotated[
+RevokeKeys = Annotated[StrictBool, Field(description="Make all API keys of the account worthless, too.")]
+KeyName = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$"),
     Field(description="What the key is for.", examples=["laptop"]),
@@ -42,20 +51,20 @@ _CREDENTIALS: JsonDict = {"email": "you@example.com", "password": "correct horse
 class Registration(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [_CREDENTIALS]})
 
-    email: _Email
-    password: _NewPassword
+    email: Email
+    password: NewPassword
     setup_code: str | None = Field(
         None,
         max_length=64,
-        description="For the first account of a server that other machines can reach: the code that it printed at start.",
+        description="For the first account of a server, unless this machine asks: the code that it printed at start.",
     )
 
 
 class Login(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [_CREDENTIALS]})
 
-    email: _Email
-    password: _Password
+    email: Email
+    password: Password
 
 
 class LoginForm(BaseModel):
@@ -65,8 +74,8 @@ class LoginForm(BaseModel):
         json_schema_extra={"examples": [{"username": "you@example.com", "password": "correct horse battery"}]}
     )
 
-    username: _Email
-    password: _Password
+    username: Email
+    password: Password
 
 
 _REFRESH = "Wm3k1p0Q7xv.dX9sT2c4LrE"
@@ -85,8 +94,15 @@ class PasswordChange(BaseModel):
         }
     )
 
-    old_password: _Password
-    new_password: _NewPassword
+    old_password: Password
+    new_password: NewPassword
+    revoke_keys: RevokeKeys = False
+
+
+class OwnDeletion(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"password": "correct horse battery"}]})
+
+    password: Password
 
 
 class NewKey(BaseModel):
@@ -96,7 +112,7 @@ class NewKey(BaseModel):
         }
     )
 
-    name: _Name
+    name: KeyName
     scopes: list[Scope] = Field(
         ["read", "write"], min_length=1, description="`admin` may be given by admins only."
     )
@@ -122,7 +138,7 @@ class Me(BaseModel):
     id: int = Field(examples=[1])
     email: str = Field(examples=["you@example.com"])
     is_admin: bool = Field(examples=[False])
-    created_at: _Time
+    created_at: Time
     scopes: list[Scope] = Field(description="What this token or key may do.", examples=[["read", "write"]])
 
 
@@ -132,10 +148,19 @@ class Key(BaseModel):
     prefix: str = Field(description="How the key begins.", examples=["mk_Zk3VbT9q"])
     scopes: list[Scope] = Field(examples=[["read", "write"]])
     uploads_per_minute: int | None = Field(examples=[None])
-    created_at: _Time
-    expires_at: _Time | None = Field(examples=[None])
-    last_used_at: _Time | None = Field(description="Exact to a minute.", examples=[None])
+    created_at: Time
+    expires_at: Time | None = Field(examples=[None])
+    last_used_at: Time | None = Field(description="Exact to a minute.", examples=[None])
 
 
 class CreatedKey(Key):
     key: str = Field(description="The key itself, shown this once.", examples=["mk_…"])
+
+
+class ShownSignIn(BaseModel):
+    id: str = Field(examples=["2d1f0c7e-3b52-4a69-8e0d-7c9a5b4f1e63"])
+    created_at: Time
+    last_used_at: Time = Field(description="When its tokens were last renewed.")
+    expires_at: Time
+    user_agent: str = Field(description="What the client called itself.", examples=["Mozilla/5.0 …"])
+    is_current: bool = Field(description="Whether it is the one that asks.", examples=[True])

@@ -16,7 +16,7 @@ from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
 from mediakeep.http.times import zulu
-from mediakeep.http.v2.schemas import NAME_PATTERN
+from mediakeep.http.v2.schemas import NAME_PATTERN, changes_schema
 
 router = APIRouter(prefix="/api/v2", tags=["clients and campaigns"])
 
@@ -65,7 +65,7 @@ class CampaignBody(ClientBody):
 class CampaignChanges(BaseModel):
     """What is absent stays as it is; null takes a campaign away from its client."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Summer"}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra=changes_schema({"name": "Summer"}))
 
     name: _Name = ""
     clientId: str | None = None  # noqa: N815

@@ -1,8 +1,10 @@
 """Assets as `/api/v2` shows them: a union told apart by `type`."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
 from sqlalchemy import Integer, Text, bindparam, case, cast, func, or_
 
 from mediakeep.assets.models import Asset as AssetTable
@@ -17,6 +19,19 @@ NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\
 
 #: The same for longer texts, which may have several lines.
 _TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+
+
+def changes_schema(example: JsonDict) -> Callable[[JsonDict], None]:
+    """For the schema of a partial update: what is absent is unchanged, so that no member has a default."""
+
+    def extend(schema: JsonDict) -> None:
+        members: Any = schema["properties"]
+        for member in members.values():
+            member.pop("default", None)
+        schema["examples"] = [example]
+
+    return extend
+
 
 Visibility = Literal["public", "private"]
 AssetType = Literal["image", "video", "audio", "document"]
@@ -86,7 +101,7 @@ Asset = Annotated[ImageAsset | VideoAsset | AudioAsset | DocumentAsset, Field(di
 
 def _no_truth_value(value: object) -> object:
     if isinstance(value, bool):
-        raise ValueError("Input should be a valid integer")
+        raise ValueError("Input should be a valid integer")  # noqa: TRY004 pydantic's way to refuse
     return value
 
 
@@ -107,9 +122,9 @@ class AssetChanges(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={
-            "examples": [{"name": "Hero shot", "tags": ["hero", "night"], "visibility": "private"}]
-        },
+        json_schema_extra=changes_schema(
+            {"name": "Hero shot", "tags": ["hero", "night"], "visibility": "private"}
+        ),
     )
 
     name: str = Field(

@@ -16,6 +16,27 @@ depends_on = None
 
 def upgrade() -> None:
     op.create_table(
+        "audit_log",
+        sa.Column("id", BigInt, nullable=False),
+        sa.Column("created_at", UTCDateTime(), nullable=False),
+        sa.Column("action", sa.String(length=64), nullable=False),
+        sa.Column("actor_id", BigInt, nullable=True),
+        sa.Column("api_key_id", sa.String(length=36), nullable=True),
+        sa.Column("sign_in_id", sa.String(length=36), nullable=True),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("user_id", BigInt, nullable=True),
+        sa.Column("subject", sa.String(length=64), nullable=True),
+        sa.Column("details", Json, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
+        sqlite_autoincrement=True,
+    )
+    with op.batch_alter_table("audit_log", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_audit_log_action_id"), ["action", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_audit_log_actor_id_id"), ["actor_id", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_audit_log_created_at"), ["created_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_audit_log_user_id_id"), ["user_id", "id"], unique=False)
+
+    op.create_table(
         "events",
         sa.Column("id", BigInt, nullable=False),
         sa.Column("created_at", UTCDateTime(), nullable=False),
@@ -112,11 +133,19 @@ def upgrade() -> None:
         sa.Column("is_founder", sa.Boolean(), nullable=False),
         sa.Column("created_at", UTCDateTime(), nullable=False),
         sa.Column("disabled_at", UTCDateTime(), nullable=True),
+        sa.Column("gone_at", UTCDateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email_folded", name=op.f("uq_users_email_folded")),
         sqlite_autoincrement=True,
     )
     with op.batch_alter_table("users", schema=None) as batch_op:
+        batch_op.create_index(
+            "ix_users_gone",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("gone_at IS NOT NULL"),
+            postgresql_where=sa.text("gone_at IS NOT NULL"),
+        )
         batch_op.create_index(
             "uq_users_is_founder",
             ["is_founder"],
@@ -513,6 +542,11 @@ def downgrade() -> None:
         batch_op.drop_index(
             "uq_users_is_founder", sqlite_where=sa.text("is_founder"), postgresql_where=sa.text("is_founder")
         )
+        batch_op.drop_index(
+            "ix_users_gone",
+            sqlite_where=sa.text("gone_at IS NOT NULL"),
+            postgresql_where=sa.text("gone_at IS NOT NULL"),
+        )
 
     op.drop_table("users")
     with op.batch_alter_table("tasks", schema=None) as batch_op:
@@ -535,3 +569,10 @@ def downgrade() -> None:
         batch_op.drop_index(batch_op.f("ix_events_created_at"))
 
     op.drop_table("events")
+    with op.batch_alter_table("audit_log", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_audit_log_user_id_id"))
+        batch_op.drop_index(batch_op.f("ix_audit_log_created_at"))
+        batch_op.drop_index(batch_op.f("ix_audit_log_actor_id_id"))
+        batch_op.drop_index(batch_op.f("ix_audit_log_action_id"))
+
+    op.drop_table("audit_log")
