@@ -1,10 +1,15 @@
 """Fixtures for the tests of accounts: people, and the database as another process has it."""
 
 import pytest
+from sqlalchemy import select
 
-from mediakeep.accounts import passwords, service
-from mediakeep.accounts.service import Credentials
+from mediakeep.accounts import keys, passwords, service, sign_ins
+from mediakeep.accounts.actor import SHELL, Stranger
+from mediakeep.accounts.models import AuditEntry
+from mediakeep.accounts.sign_ins import Credentials
 from mediakeep.db import open_database
+
+HERE = Stranger(address="192.0.2.1")
 
 
 @pytest.fixture
@@ -54,3 +59,64 @@ def change(database):
             await session.execute(statement)
 
     return run
+
+
+@pytest.fixture
+def sign_in(database, settings, secret):
+    """Begins a sign-in of somebody whose password was proved."""
+
+    async def sign_in(credentials, *, caller=HERE):
+        async with database.write() as session:
+            return await sign_ins.sign_in(
+                session, settings, credentials, secret=secret, caller=caller, user_agent="test"
+            )
+
+    return sign_in
+
+
+@pytest.fixture
+def refresh(database, settings, secret):
+    async def refresh(token):
+        async with database.write() as session:
+            return await sign_ins.refresh(session, settings, token, secret=secret, caller=HERE)
+
+    return refresh
+
+
+@pytest.fixture
+def actor_of(database, secret):
+    async def actor_of(token, type_="access"):
+        return await sign_ins.find_actor_by_token(database, token, secret=secret, type_=type_)
+
+    return actor_of
+
+
+@pytest.fixture
+def holder_of(database):
+    async def holder_of(key):
+        return await keys.find_actor_by_api_key(database, key)
+
+    return holder_of
+
+
+@pytest.fixture
+def create_key(database):
+    async def create_key(owner, *, scopes=("read", "write"), **options):
+        async with database.write() as session:
+            return await keys.create_api_key(
+                session, SHELL, owner.user_id, name="test", scopes=frozenset(scopes), **options
+            )
+
+    return create_key
+
+
+@pytest.fixture
+def audited(database):
+    """What the audit log says, oldest first."""
+
+    async def read(*actions):
+        async with database.read() as session:
+            rows = list(await session.scalars(select(AuditEntry).order_by(AuditEntry.id)))
+        return [row for row in rows if not actions or row.action in actions]
+
+    return read

@@ -115,6 +115,48 @@ def test_a_user_is_disabled_and_enabled(add, run):
     assert "active" in run("user", "list")[1]
 
 
+def test_the_only_admin_of_others_cannot_go(add, run):
+    add("one@example.com")
+    add("two@example.com")
+    sentence = "mediakeep: This is the only admin; make another account an admin first."
+    for arguments in (("disable",), ("demote",), ("delete", "--yes")):
+        assert run("user", *arguments, "one@example.com") == (1, "", sentence)
+    assert run("user", "promote", "two@example.com") == (0, "two@example.com is an admin.", "")
+    assert run("user", "demote", "one@example.com") == (0, "one@example.com is an ordinary user.", "")
+    assert [line.split()[1] for line in run("user", "list")[1].splitlines()] == ["user", "admin"]
+
+
+def test_a_user_is_deleted_once_that_is_confirmed(add, run, rows):
+    add("one@example.com")
+    add("two@example.com")
+    run("key", "create", "two@example.com")
+    code, _, err = run("user", "delete", "two@example.com", stdin="n\n")
+    assert code == 1
+    assert "Delete two@example.com with everything of theirs, for good?" in err
+    assert run("user", "delete", "two@example.com", stdin="y\n")[:2] == (0, "Deleted two@example.com.")
+    assert "two@example.com" not in run("user", "list")[1]
+    assert run("key", "list") == (0, "", "")
+    assert rows("SELECT name FROM tasks") == [("assets.remove_user",)]
+    assert add("two@example.com")[0] == 0
+    assert run("user", "delete", "two@example.com", "--yes") == (0, "Deleted two@example.com.", "")
+
+
+def test_what_happened_is_printed_newest_first(add, run):
+    add("one@example.com")
+    add("two@example.com")
+    run("user", "disable", "two@example.com")
+    _, out, _ = run("audit")
+    assert [line.split()[1:5] for line in out.splitlines()] == [
+        ["user.disabled", "-", "two@example.com", "shell"],
+        ["user.registered", "-", "two@example.com", "shell"],
+        ["user.registered", "-", "one@example.com", "shell"],
+    ]
+    assert '{"is_admin": true}' in out.splitlines()[2]
+    assert len(run("audit", "--user", "two@example.com")[1].splitlines()) == 2
+    assert len(run("audit", "--action", "user.registered", "--limit", "1")[1].splitlines()) == 1
+    assert run("audit", "--action", "nonsense")[0] == 2
+
+
 def test_a_key_is_printed_once_alone_and_can_be_revoked(add, run, rows):
     add("one@example.com")
     options = (

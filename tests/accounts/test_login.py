@@ -5,6 +5,7 @@ from argon2 import PasswordHasher
 from sqlalchemy import update
 
 from mediakeep.accounts import login, passwords
+from mediakeep.accounts.actor import Stranger
 from mediakeep.accounts.login import network_of, prove_password
 from mediakeep.accounts.models import RateHit, User
 from mediakeep.db import now_plus
@@ -19,7 +20,9 @@ def settings(settings):
 @pytest.fixture
 def log_in(database, settings, user):
     async def log_in(password="wrong horse", *, email="user@example.com", address="192.0.2.1", on=database):
-        return await prove_password(on, settings, email=email, password=password, address=address)
+        return await prove_password(
+            on, settings, email=email, password=password, caller=Stranger(address=address)
+        )
 
     return log_in
 
@@ -114,7 +117,11 @@ async def test_a_limit_of_zero_is_none(database, settings, user):
     for _ in range(5):
         with pytest.raises(NotAuthenticated):
             await prove_password(
-                database, settings, email="user@example.com", password="wrong horse", address="192.0.2.1"
+                database,
+                settings,
+                email="user@example.com",
+                password="wrong horse",
+                caller=Stranger(address="192.0.2.1"),
             )
 
 

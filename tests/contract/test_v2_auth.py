@@ -8,14 +8,16 @@ import pytest
 from fastapi import FastAPI, Request
 from sqlalchemy import event, select, update
 
-from mediakeep.accounts import service
+from mediakeep.accounts import keys
+from mediakeep.accounts.actor import SHELL
 from mediakeep.accounts.models import ApiKey, SignIn
 from mediakeep.accounts.secrets import setup_code
+from mediakeep.app import create_app
 from mediakeep.db import now_plus
 from mediakeep.http.auth import AdminActor, ReadActor, WriteActor, find_actor
 from mediakeep.http.problems import install_problem_handlers
 from mediakeep.http.sessions import ReadSession, WriteSession
-from mediakeep.http.v2.auth import router
+from mediakeep.http.v2 import auth, auth_keys, auth_sessions
 
 PASSWORD = "correct horse battery"
 SECRET = b"for tests only, 32 bytes or more"
@@ -28,7 +30,8 @@ def app(settings, database):
     app.state.library = SimpleNamespace(settings=settings, database=database)
     app.state.secret = SECRET
     install_problem_handlers(app)
-    app.include_router(router)
+    for surface in (auth, auth_keys, auth_sessions):
+        app.include_router(surface.router)
 
     @app.get("/read")
     async def read(actor: ReadActor) -> int:
@@ -50,7 +53,7 @@ def app(settings, database):
 
     @app.post("/fails")
     async def fails(actor: WriteActor, session: WriteSession) -> None:
-        await service.create_api_key(session, actor.user_id, name="lost", scopes=frozenset())
+        await keys.create_api_key(session, SHELL, actor.user_id, name="lost", scopes=frozenset())
         await session.execute(update(ApiKey).values(user_id=999))
 
     @app.get("/both")
@@ -66,8 +69,8 @@ async def client(app):
         yield client
 
 
-def open_client(app, base_url="http://localhost:8000", **options):
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+def open_client(app, base_url="http://localhost:8000", address="127.0.0.1", **options):
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 50_000))
     return httpx.AsyncClient(transport=transport, base_url=base_url, **options)
 
 
@@ -191,6 +194,58 @@ async def test_a_public_server_wants_its_set_up_code(app, settings):
         answer = await client.post("/api/v2/auth/register", json=body)
     assert answer.status_code == 201
     assert "; secure" in answer.headers["set-cookie"].lower()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"base_url": "http://rebound.example.com:8000"},
+        {"base_url": "http://192.0.2.1:8000"},
+        {"address": "192.0.2.7"},
+        {"address": ""},
+        {"headers": {"X-Forwarded-For": "127.0.0.1"}},
+        {"headers": {"X-Real-IP": "192.0.2.7"}},
+        {"headers": {"Forwarded": "for=192.0.2.7"}},
+        {"headers": {"Via": "1.1 proxy"}},
+        {"headers": {"Origin": "https://evil.example.com"}},
+        {"headers": {"Origin": "null"}},
+        {"headers": {"Origin": "http://[nonsense"}},
+    ],
+    ids=str,
+)
+async def test_whoever_does_not_ask_from_this_machine_itself_needs_the_set_up_code(app, options):
+    body = {"email": "you@example.com", "password": PASSWORD}
+    async with open_client(app, **options) as client:
+        refused = await client.post("/api/v2/auth/register", json=body)
+        assert problem(refused)[0] == 403
+        assert "set-up code" in refused.json()["detail"]
+        body["setup_code"] = setup_code(SECRET)
+        assert (await client.post("/api/v2/auth/register", json=body)).status_code == 201
+
+
+async def test_a_proxy_that_speaks_http_1_0_is_not_this_machine(app):
+    async def as_proxied(scope, receive, send):
+        await app({**scope, "http_version": "1.0"}, receive, send)
+
+    async with open_client(as_proxied) as client:
+        body = {"email": "you@example.com", "password": PASSWORD}
+        assert problem(await client.post("/api/v2/auth/register", json=body))[0] == 403
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"base_url": "http://127.0.0.1:8000"},
+        {"base_url": "http://[::1]:8000", "address": "::1"},
+        {"headers": {"Origin": "http://localhost:8000"}},
+    ],
+    ids=str,
+)
+async def test_this_machine_itself_needs_no_set_up_code(app, options):
+    async with open_client(app, **options) as client:
+        body = {"email": "you@example.com", "password": PASSWORD}
+        assert (await client.post("/api/v2/auth/register", json=body)).status_code == 201
 
 
 async def test_open_registration_is_limited_by_address(app, settings, client):
@@ -403,6 +458,16 @@ async def test_a_changed_password_ends_other_sign_ins_only(admin, log_in, client
     assert (await log_in("another horse")).status_code == 200
 
 
+@pytest.mark.parametrize(("revoke_keys", "status"), [(False, 200), (True, 401)])
+async def test_a_changed_password_takes_api_keys_along_if_that_is_asked_for(
+    admin, client, revoke_keys, status
+):
+    key = (await admin.post("/api/v2/auth/keys", json={"name": "k"})).json()["key"]
+    change = {"old_password": PASSWORD, "new_password": "another horse", "revoke_keys": revoke_keys}
+    assert (await admin.post("/api/v2/auth/password", json=change)).status_code == 204
+    assert (await client.get("/read", headers={"X-API-Key": key})).status_code == status
+
+
 async def test_changing_the_password_needs_the_old_one_and_counts_guesses(admin):
     change = {"old_password": "wrong horse", "new_password": "another horse"}
     for _ in range(10):
@@ -504,13 +569,13 @@ async def test_openapi_offers_both_login_bodies_and_every_way_to_authenticate(ap
     login = document["paths"]["/api/v2/auth/login"]["post"]["requestBody"]["content"]
     assert set(login) == {"application/json", "application/x-www-form-urlencoded"}
     assert len(document["paths"]["/api/v2/auth/me"]["get"]["security"]) == 4
-    assert "security" not in document["paths"]["/api/v2/auth/register"]["post"]
+    assert {} in document["paths"]["/api/v2/auth/register"]["post"]["security"]
 
 
-async def test_openapi_describes_every_refusal_as_a_problem(app):
-    for path, operations in app.openapi()["paths"].items():
+async def test_openapi_describes_every_refusal_as_a_problem(settings):
+    for path, operations in create_app(settings).openapi()["paths"].items():
         for operation in operations.values():
-            if not path.startswith("/api/v2/auth"):
+            if not path.startswith(("/api/v2/auth", "/api/v2/users", "/api/v2/audit")):
                 continue
             assert operation["description"]
             for status, answer in operation["responses"].items():
@@ -525,3 +590,73 @@ async def test_a_sign_in_remembers_the_browser(admin, log_in, client, database):
     async with database.read() as session:
         agents = list(await session.scalars(select(SignIn.user_agent)))
     assert agents[-1].startswith("python-httpx/")
+
+
+# Sign-ins
+
+
+async def test_one_sees_where_one_is_logged_in(admin, user, log_in):
+    tokens = (await log_in()).json()
+    listed = (await admin.get("/api/v2/auth/sessions")).json()
+    assert [one["is_current"] for one in listed] == [False, True]
+    assert listed[0] == {
+        "id": listed[0]["id"],
+        "created_at": listed[0]["created_at"],
+        "last_used_at": listed[0]["created_at"],
+        "expires_at": listed[0]["expires_at"],
+        "user_agent": listed[0]["user_agent"],
+        "is_current": False,
+    }
+    assert listed[0]["user_agent"].startswith("python-httpx/")
+    for secret in tokens["refresh_token"].split("."):
+        assert secret not in str(listed)
+    assert len((await user.get("/api/v2/auth/sessions")).json()) == 1
+
+
+async def test_a_sign_in_that_is_ended_is_out_at_once(app, admin, log_in, client):
+    tokens = (await log_in()).json()
+    cookie = {"Cookie": f"mediakeep_session={client.cookies['mediakeep_session']}"}
+    client.cookies.clear()
+    [other] = [one for one in (await admin.get("/api/v2/auth/sessions")).json() if not one["is_current"]]
+    assert (await admin.delete(f"/api/v2/auth/sessions/{other['id']}")).status_code == 204
+    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    for headers in (bearer, cookie):
+        assert (await client.get("/read", headers=headers)).status_code == 401
+    body = {"refresh_token": tokens["refresh_token"]}
+    assert (await client.post("/api/v2/auth/refresh", json=body)).status_code == 401
+    assert [one["is_current"] for one in (await admin.get("/api/v2/auth/sessions")).json()] == [True]
+    again = await admin.delete(f"/api/v2/auth/sessions/{other['id']}")
+    assert problem(again) == (404, "Sign-in not found")
+
+
+@pytest.mark.parametrize("id_", ["", "nonsense", "6f1c8a52-7f0e-4b8e-9d55-0c4e1f6a2b3d"])
+async def test_sign_ins_of_others_are_as_if_there_were_none(admin, user, id_):
+    id_ = id_ or (await admin.get("/api/v2/auth/sessions")).json()[0]["id"]
+    assert problem(await user.delete(f"/api/v2/auth/sessions/{id_}")) == (404, "Sign-in not found")
+    assert (await admin.get("/read")).status_code == 200
+
+
+async def test_signing_out_everywhere_else_keeps_this_sign_in_and_everybody_elses(
+    admin, user, log_in, client
+):
+    others = [{"Authorization": f"Bearer {(await log_in()).json()['access_token']}"} for _ in range(2)]
+    client.cookies.clear()
+    assert (await admin.delete("/api/v2/auth/sessions")).status_code == 204
+    for headers in others:
+        assert (await client.get("/read", headers=headers)).status_code == 401
+    assert (await admin.get("/read")).status_code == 200
+    assert (await user.get("/read")).status_code == 200
+    assert (await admin.delete("/api/v2/auth/sessions")).status_code == 204
+
+
+@pytest.mark.parametrize("path", ["/sessions", "/sessions/x", "/me"])
+async def test_an_api_key_cannot_sign_anybody_out_nor_delete_the_account(admin, client, path):
+    created = await admin.post("/api/v2/auth/keys", json={"name": "k", "scopes": ["read", "write", "admin"]})
+    headers = {"X-API-Key": created.json()["key"]}
+    answer = await client.request(
+        "DELETE", f"/api/v2/auth{path}", headers=headers, json={"password": PASSWORD}
+    )
+    assert problem(answer) == (403, "An API key may not do this; log in with the password.")
+    assert [
+        one["is_current"] for one in (await client.get("/api/v2/auth/sessions", headers=headers)).json()
+    ] == [False]

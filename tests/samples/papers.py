@@ -16,19 +16,20 @@ def pdf(pages: int = 1, width: float = 595, height: float = 842, *, password: st
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [%s] /Count %d >>" % (kids, pages),
-        _stream(_encrypted(content, key, 3)),
+        stream_of(_encrypted(content, key, 3)),
     ]
     page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %d %d] /Contents 3 0 R >>" % (width, height)
     objects += [page] * pages
     objects.append(b"<< /Title (%s) >>" % _escaped(_encrypted(b"Paper", key, len(objects) + 1)))
-    return _file(objects, security)
+    return document(objects, security)
 
 
-def _stream(data: bytes) -> bytes:
-    return b"<< /Length %d >>\nstream\n%s\nendstream" % (len(data), data)
+def stream_of(data: bytes, entries: bytes = b"") -> bytes:
+    return b"<< /Length %d %s >>\nstream\n%s\nendstream" % (len(data), entries, data)
 
 
-def _file(objects: list[bytes], security: bytes) -> bytes:
+def document(objects: list[bytes], security: bytes = b"") -> bytes:
+    """A PDF of these objects, numbered from 1: the catalogue first, the information last."""
     body, offsets = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n", []
     for number, content in enumerate(objects, 1):
         offsets.append(len(body))

@@ -100,8 +100,8 @@ def upload(
 ) -> None:
     """Upload files, and what is in folders, to a server.
 
-    Hidden files in a folder are left out, and links to other folders. Where the server is busy or does not answer, an upload is tried again, and
-    becomes one asset however often. Exit code 0 where all went up, 1 where some did not.
+    Hidden files in a folder are left out, and links to other folders. Where the server is busy or does not answer, an
+    upload is tried again, and becomes one asset however often. Exit code 0 where all went up, 1 where some did not.
     """
     fields = {
         "clientId": client_id,
@@ -222,10 +222,8 @@ class _Report:
         self._errors.print(f"{_shown(path)}: {why.rstrip('.')}; trying again in {seconds:.0f} s.")
 
     def _say(self, line: str) -> None:
-        if (
-            self._bars.live.is_started and sys.stdout.isatty()
-        ):  # the same screen: above the bars, not through them
-            self._errors.print(line)
+        if self._bars.live.is_started and sys.stdout.isatty():
+            self._errors.print(line)  # above the bars of the same screen, not through them
         else:
             click.echo(line)
 

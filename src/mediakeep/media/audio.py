@@ -26,15 +26,20 @@ def probe(path: str, format_name: str, limits: Limits) -> Facts:
 
 def facts(container: InputContainer, *, count_packets: bool = False) -> Facts:
     """As `probe`, of an open container. `count_packets` does not believe the header's duration."""
-    if not container.streams.audio:
+    stream = find_sound(container)
+    if stream is None:
         raise UndecodableMedia(DAMAGED_AUDIO)
-    stream = container.streams.audio[0]
     _decode_one(container, stream)
     details = stream_details(stream) | read_tags((container.metadata, stream.metadata))
     if container.bit_rate:
         details["bit_rate"] = container.bit_rate
     seconds = counted_seconds(container, stream) if count_packets else duration_seconds(container, stream)
     return Facts(duration_seconds=seconds, details=details)
+
+
+def find_sound(container: InputContainer) -> AudioStream | None:
+    """The first sound of a codec that we have: PyAV gives a stream of an unknown one no codec context."""
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
 
 
 def stream_details(stream: AudioStream) -> dict[str, Detail]:

@@ -45,8 +45,9 @@ _TAGS = (
 
 MICROSECOND = 1e-6  # FFmpeg's AV_TIME_BASE
 
-# What PyAV raises over broken content: FFmpeg's errors, and its own for values that make no sense.
-BROKEN = (av.FFmpegError, ValueError, OverflowError, ZeroDivisionError)
+# What PyAV raises over broken content: FFmpeg's errors, and its own for values that make no sense, or (IndexError) for a
+# stream that shows up only after the file was opened.
+BROKEN = (av.FFmpegError, ValueError, OverflowError, ZeroDivisionError, IndexError)
 
 
 @contextmanager

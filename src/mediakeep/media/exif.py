@@ -2,6 +2,7 @@
 
 import math
 import struct
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,9 +36,11 @@ def read_exif(data: bytes) -> tuple[dict[str, Detail], dict[str, float] | None]:
     if not data or len(data) > MAX_EXIF_BYTES:
         return {}, None
     try:
-        exif = Image.Exif()
-        exif.load(data)
-        return _details(exif, exif.get_ifd(_EXIF_IFD)), _location(exif.get_ifd(_GPS_IFD))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a line on stderr for each of thousands of broken tags
+            exif = Image.Exif()
+            exif.load(data)
+            return _details(exif, exif.get_ifd(_EXIF_IFD)), _location(exif.get_ifd(_GPS_IFD))
     except _BROKEN:
         return {}, None
 

@@ -111,6 +111,10 @@ def _to_pixels(image: Picture) -> Pixels:
     """8-bit sRGB; grey, 16-bit and float files arrive in other spaces."""
     if image.interpretation != "srgb":
         image = image.colourspace("srgb")
+    if image.bands > 4:  # a TIFF may have any number of further channels
+        image = image.extract_band(0, n=3)
+    if image.bands < 3:
+        raise UndecodableMedia(DAMAGED)
     if image.format != "uchar":
         image = image.cast("uchar")
     pixels: Pixels = image.numpy()

@@ -77,9 +77,16 @@ def poster(path: str, format_name: str, limits: Limits) -> bytes:
 
 
 def _find_video(container: InputContainer) -> VideoStream | None:
-    """The first moving picture; an attached cover is none."""
+    """The first moving picture of a codec that we have; an attached cover is none.
+
+    Raises `UndecodableMedia` where all are of codecs that FFmpeg does not know.
+    """
     covers = av.stream.Disposition.attached_pic
-    return next((stream for stream in container.streams.video if not stream.disposition & covers), None)
+    films = [stream for stream in container.streams.video if not stream.disposition & covers]
+    found = next((stream for stream in films if stream.codec_context is not None), None)
+    if films and found is None:
+        raise UndecodableMedia(DAMAGED_VIDEO)
+    return found
 
 
 def _poster_time(container: InputContainer, stream: VideoStream) -> float:
@@ -165,8 +172,8 @@ def _details(container: InputContainer, stream: VideoStream, frame: VideoFrame) 
         details["rotation"] = -frame.rotation % 360  # clockwise, as players and phones count
     if container.bit_rate:
         details["bit_rate"] = container.bit_rate
-    if container.streams.audio:
-        details |= audio.stream_details(container.streams.audio[0])
+    if sound := audio.find_sound(container):
+        details |= audio.stream_details(sound)
     return details | _shooting(container.metadata) | read_tags((container.metadata, stream.metadata))
 
 

@@ -13,6 +13,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from mediakeep.errors import UndecodableMedia
+from mediakeep.media.audio import find_sound
 from mediakeep.media.container import DAMAGED_AUDIO, open_media
 from mediakeep.media.limits import Limits
 from mediakeep.media.pixels import Pixels, encode_jpeg, encode_png
@@ -51,9 +52,9 @@ def peaks(path: str, format_name: str, limits: Limits) -> dict[str, Any]:
             _collect(_pcm_blocks(path, pcm), pcm.sample_rate, pcm.channels, limits), pcm.sample_rate
         )
     with open_media(path, format_name, limits, DAMAGED_AUDIO) as container:
-        if not container.streams.audio:
+        stream = find_sound(container)
+        if stream is None:
             raise UndecodableMedia("The file has no sound.")
-        stream = container.streams.audio[0]
         blocks = _decoded_blocks(container, stream)
         return _answer(_collect(blocks, stream.sample_rate, stream.channels, limits), stream.sample_rate)
 

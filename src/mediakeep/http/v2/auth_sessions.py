@@ -45,13 +45,13 @@ async def end_other_sessions(actor: Who, session: WriteSession) -> None:
 
 
 @router.delete(
-    "/{id}",
+    "/{session_id}",
     status_code=204,
     summary="End a sign-in",
     responses=problem_responses(
         PermissionDenied, NotFound, permission_denied=NO_KEY, not_found="Sign-in not found"
     ),
 )
-async def end_session(id: str, actor: Who, session: WriteSession) -> None:  # noqa: A002 the path's name
+async def end_session(session_id: str, actor: Who, session: WriteSession) -> None:
     """End one of your sign-ins: its tokens and its cookie are worth nothing from now on."""
-    await sign_ins.end_sign_in(session, actor, id)
+    await sign_ins.end_sign_in(session, actor, session_id)

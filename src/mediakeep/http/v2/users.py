@@ -59,7 +59,7 @@ def _refusals(*errors: type[MediakeepError], conflict: str = "") -> dict[int | s
         permission_denied="Only an admin may do this.",
         not_found="User not found",
         conflict=conflict,
-        invalid_input="id: Input should be a valid integer, unable to parse string as an integer",
+        invalid_input="user_id: Input should be a valid integer, unable to parse string as an integer",
     )
 
 
@@ -83,23 +83,23 @@ async def list_users(
     return Response(body, media_type="application/json", headers=headers)
 
 
-@router.get("/{id}", summary="Read a user", responses=_refusals(NotFound, InvalidInput))
+@router.get("/{user_id}", summary="Read a user", responses=_refusals(NotFound, InvalidInput))
 async def read_user(
-    id: _Id,  # noqa: A002 the path's name
+    user_id: _Id,
     actor: AdminActor,  # noqa: ARG001 others may not
     session: ReadSession,
 ) -> ShownUser:
     """An admin's: one account."""
-    return _shown(await service.get_user(session, id))
+    return _shown(await service.get_user(session, user_id))
 
 
 @router.patch(
-    "/{id}",
+    "/{user_id}",
     summary="Change a user",
     responses=_refusals(NotFound, Conflict, InvalidInput, conflict=service.ONLY_ADMIN),
 )
 async def change_user(
-    id: _Id,  # noqa: A002 the path's name
+    user_id: _Id,
     body: UserChanges,
     actor: AdminActor,
     session: WriteSession,
@@ -111,49 +111,49 @@ async def change_user(
     if "is_admin" in body.model_fields_set:
         actor.require_sign_in()
         set_admin = service.promote_user if body.is_admin else service.demote_user
-        await set_admin(session, actor, id)
+        await set_admin(session, actor, user_id)
     if "disabled" in body.model_fields_set:
         set_disabled = service.disable_user if body.disabled else service.enable_user
-        await set_disabled(session, actor, id)
-    return _shown(await service.get_user(session, id))
+        await set_disabled(session, actor, user_id)
+    return _shown(await service.get_user(session, user_id))
 
 
 @router.post(
-    "/{id}/password",
+    "/{user_id}/password",
     status_code=204,
     summary="Set a user's password",
     responses=_refusals(NotFound, Conflict, InvalidInput, conflict=_NOT_YOURSELF),
 )
 async def set_password(
     request: Request,
-    id: _Id,  # noqa: A002 the path's name
+    user_id: _Id,
     body: NewUserPassword,
     actor: AdminActor,
 ) -> None:
     """An admin's, but no API key's: give somebody a new password. Their sign-ins end."""
     actor.require_sign_in()
-    _require_somebody_else(actor, id)
+    _require_somebody_else(actor, user_id)
     password_hash = await passwords.hash_password(body.password)
     async with library_of(request).database.write() as session:
         await service.set_password(
-            session, actor, id, password_hash=password_hash, revoke_keys=body.revoke_keys
+            session, actor, user_id, password_hash=password_hash, revoke_keys=body.revoke_keys
         )
 
 
 @router.delete(
-    "/{id}",
+    "/{user_id}",
     status_code=204,
     summary="Delete a user",
     responses=_refusals(NotFound, Conflict, InvalidInput, conflict=_NOT_YOURSELF),
 )
 async def delete_user(
-    id: _Id,  # noqa: A002 the path's name
+    user_id: _Id,
     actor: AdminActor,
     session: WriteSession,
 ) -> None:
     """An admin's: delete an account with everything of theirs, for good. It is gone at once; the bytes follow."""
-    _require_somebody_else(actor, id)
-    await service.remove_user(session, actor, id)
+    _require_somebody_else(actor, user_id)
+    await service.remove_user(session, actor, user_id)
 
 
 def _require_somebody_else(actor: Actor, user_id: int) -> None:

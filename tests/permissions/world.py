@@ -1,0 +1,204 @@
+"""Somebody who owns one of each thing, and everybody who might ask for it."""
+
+import itertools
+from datetime import timedelta
+
+import httpx
+from sqlalchemy import update
+
+from mediakeep.accounts.models import ApiKey, User
+from mediakeep.accounts.tokens import Claims, sign_token
+from mediakeep.db import now_plus
+from mediakeep.http.auth import SESSION_COOKIE
+from tests.conftest import PASSWORD
+from tests.permissions.table import COLUMNS
+from tests.samples import films, pictures
+
+DOOR = "/api/v2/upload-asset"
+
+NOWHERE = "00000000-0000-4000-8000-000000000000"
+
+SOUND = {"file": ("a.wav", films.sound("wav", seconds=0.1), "audio/wav")}
+
+PICTURE = {"file": ("a.png", pictures.png(), "image/png")}
+
+
+class World:
+    """The owner's things by the name that addresses give their ids, and the callers of each column.
+
+    What a call used up (a deleted asset, an ended sign-in) is made anew when it is asked for again.
+    """
+
+    def __init__(self, app, api):
+        self.app, self.api = app, api
+        self._numbers = itertools.count()
+        self._things = {}
+        self._callers = {}
+
+    # Things
+
+    async def thing(self, name, *, private=False):
+        """The id of one of the owner's things, by the name of the path parameter."""
+        if (name, private) not in self._things:
+            self._things[name, private] = await self._make(name, private=private)
+        return self._things[name, private]
+
+    def used_up(self, name, *, private=False):
+        self._things.pop((name, private), None)
+
+    async def _make(self, name, *, private):
+        headers = (await self.callers())["owner"]["owner"]
+        match name:
+            case "asset_id":
+                data = {"visibility": "private" if private else "public"}
+                answer = await self.api.post("/api/v2/upload-asset", files=SOUND, data=data, headers=headers)
+            case "client_id":
+                answer = await self.api.post("/api/v2/clients", json={"name": "Acme"}, headers=headers)
+            case "campaign_id":
+                answer = await self.api.post("/api/v2/campaigns", json={"name": "Spring"}, headers=headers)
+            case "id":
+                answer = await self.api.post("/api/v2/auth/keys", json={"name": "spare"}, headers=headers)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    # Callers
+
+    async def callers(self):
+        """The headers of every caller, by column and by what they come with."""
+        if not self._callers:
+            self._callers = await self._make_callers()
+        return self._callers
+
+    def signed_out(self):
+        self._callers = {}
+
+    async def _make_callers(self):
+        admin = self._admin = await self.sign_in("admin@example.com")
+        for name in ("owner", "other"):
+            await self._register(f"{name}@example.com")
+        owner, other = await self.sign_in("owner@example.com"), await self.sign_in("other@example.com")
+        callers = {
+            "nobody": await self._nobodies(owner),
+            "other user": {"other user": other},
+            "read key": {"read key": await self.key(owner, scopes=["read"])},
+            "write key": {
+                "write key": await self.key(owner),
+                "write key as Bearer": _bearer((await self.key(owner))["X-API-Key"]),
+            },
+            "cookie": {"cookie": await self.cookie("owner@example.com")},
+            "owner": {"owner": owner},
+            "admin": {"admin": admin},
+        }
+        assert tuple(callers) == COLUMNS
+        return callers
+
+    async def _nobodies(self, owner):
+        """Whoever is nobody, although they come with something."""
+        leaver = f"leaver{next(self._numbers)}@example.com"
+        await self._register(leaver)
+        left = await self.sign_in(leaver)
+        left_key, left_cookie = await self.key(left), await self.cookie(leaver)
+        expired, revoked = await self._make_key(owner), await self._make_key(owner)
+        ended = await self.sign_in("owner@example.com")
+        await self.api.post("/api/v2/auth/logout", headers=ended)
+        await self.api.delete(f"/api/v2/auth/keys/{revoked['id']}", headers=owner)
+        async with self.app.state.library.database.write() as session:
+            await session.execute(
+                update(ApiKey).where(ApiKey.public_id == expired["id"]).values(expires_at=now_plus(-1))
+            )
+            await session.execute(update(User).where(User.email == leaver).values(disabled_at=now_plus()))
+        claims = Claims(user_id=await self._id(owner), sign_in=NOWHERE)
+        late = sign_token(self.app.state.secret, claims, type_="access", lifetime=timedelta(seconds=-1))
+        return {
+            "nobody": {},
+            "wrong token": _bearer("a.b.c"),
+            "expired token": _bearer(late),
+            "ended sign-in": ended,
+            "wrong key": {"X-API-Key": "mk_wrong"},
+            "expired key": {"X-API-Key": expired["key"]},
+            "revoked key": {"X-API-Key": revoked["key"]},
+            "disabled user": left,
+            "disabled user's key": left_key,
+            "disabled user's cookie": left_cookie,
+        }
+
+    async def sign_in(self, email):
+        return _bearer((await self._login(email)).json()["access_token"])
+
+    async def cookie(self, email):
+        return {"Cookie": f"{SESSION_COOKIE}={(await self._login(email)).cookies[SESSION_COOKIE]}"}
+
+    async def refresh_token(self):
+        return (await self._login("owner@example.com")).json()["refresh_token"]
+
+    async def key(self, headers, scopes=("read", "write")):
+        """A new key's header."""
+        return {"X-API-Key": (await self._make_key(headers, scopes))["key"]}
+
+    async def _make_key(self, headers, scopes=("read", "write")):
+        body = {"name": "a", "scopes": list(scopes)}
+        answer = await self.api.post("/api/v2/auth/keys", json=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    async def _login(self, email):
+        answer = await self.api.post("/api/v2/auth/login", json={"email": email, "password": PASSWORD})
+        assert answer.status_code == 200, answer.text
+        self.api.cookies.clear()
+        return answer
+
+    async def _register(self, email):
+        body = {"email": email, "password": PASSWORD}
+        answer = await self.api.post("/api/v2/auth/register", json=body, headers=self._admin)
+        assert answer.status_code in {201, 409}, answer.text
+
+    async def _id(self, headers):
+        return (await self.api.get("/api/v2/auth/me", headers=headers)).json()["id"]
+
+    # Calls
+
+    async def call(self, call, headers, *, nowhere=False):
+        """Make a call of a table as somebody. `nowhere` names things that do not exist instead of the owner's."""
+        called, _, note = call.partition(", ")
+        private = note == "private"
+        method, address = called.split()
+        names = [part[1:-1] for part in address.partition("?")[0].split("/") if part.startswith("{")]
+        ids = {name: NOWHERE if nowhere else await self.thing(name, private=private) for name in names}
+        address = address.format(**ids)
+        answer: httpx.Response = await self.api.request(
+            method, address, headers=headers, **await self._body(called)
+        )
+        self.api.cookies.clear()
+        if answer.is_success and method == "DELETE":
+            self.used_up(names[-1], private=private)
+        return answer
+
+    async def _body(self, called):
+        """A good body for a call: of its own, or the OpenAPI document's example."""
+        path = called.split()[1].partition("?")[0]
+        if (of_its_own := await self._body_of_its_own(path)) is not None:
+            return {"json": of_its_own}
+        operation = self.app.openapi()["paths"].get(path, {}).get(called.split()[0].lower(), {})
+        content = operation.get("requestBody", {}).get("content", {})
+        if not content:
+            return {}
+        if "multipart/form-data" in content:
+            return {"files": PICTURE}
+        name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        return {"json": self.app.openapi()["components"]["schemas"][name]["examples"][0]}
+
+    async def _body_of_its_own(self, path):
+        match path.removeprefix("/api/v2/auth/"):
+            case "register":
+                return {"email": f"new{next(self._numbers)}@example.com", "password": PASSWORD}
+            case "login":
+                return {"email": "owner@example.com", "password": PASSWORD}
+            case "refresh":
+                return {"refresh_token": await self.refresh_token()}
+            case "password":
+                return {"old_password": PASSWORD, "new_password": PASSWORD}
+        return None
+
+
+def _bearer(token):
+    return {"Authorization": f"Bearer {token}"}
