@@ -9,12 +9,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import av
 
 from mediakeep.errors import MediakeepError
 from mediakeep.media import pool, waveform, worker
+from mediakeep.media.formats import get_format
 from mediakeep.media.limits import Limits
 from mediakeep.media.probe import probe
 from mediakeep.media.render import thumbnail
@@ -27,9 +31,25 @@ _CALL = re.compile(r"^\d+\s+(\w+)\((.*)")
 _PATH = re.compile(r'^(?:AT_FDCWD, |-?\d+, )?"((?:[^"\\]|\\.)*)"')
 # The libraries' own: shared objects, Python's modules, what the C library asks the kernel, and fonts.
 _OWN = (
-    *(sys.prefix, sys.base_prefix, str(ROOT / "src"), "/usr/lib", "/lib", "/etc/ld.so.", "/proc/self/", "/proc/cpuinfo"),
-    *("/sys/devices/system/", "/sys/fs/cgroup/", "/proc/sys/", "/proc/meminfo", "/dev/urandom", "/usr/share/"),
-    *("/etc/localtime", "/etc/fonts"),
+    *(
+        sys.prefix,
+        sys.base_prefix,
+        str(ROOT / "src"),
+        "/usr/lib",
+        "/lib",
+        "/etc/ld.so.",
+        "/proc/self/",
+        "/proc/cpuinfo",
+    ),
+    *(
+        "/sys/devices/system/",
+        "/sys/fs/cgroup/",
+        "/proc/sys/",
+        "/proc/meminfo",
+        "/dev/urandom",
+        "/usr/share/",
+    ),
+    *("/usr/local/share/fonts", "/etc/localtime", "/etc/fonts"),
 )
 
 
@@ -49,12 +69,26 @@ class Traced:
     opened: list[str] = field(default_factory=list)
     sockets: list[str] = field(default_factory=list)
     touched_itself: bool = False
-    #: For each format and function: "ok", or the class of what was raised. A process that died leaves the rest out.
+    #: By format and function: "ok", or the class of what was raised. A process that died leaves the rest out.
     results: dict[str, str] = field(default_factory=dict)
 
 
-def trace(files: Iterable[TracedFile], folder: Path, limits: Limits, *, seconds: float) -> dict[str, Traced]:
-    """Decode every file under strace, each with `seconds` for a job; what happened, by label."""
+@dataclass(frozen=True)
+class Trace:
+    """What each file did, by label, and what all of them together wrote to stderr: the server's log."""
+
+    files: dict[str, Traced]
+    printed: str
+
+    def offenders(self) -> dict[str, list[str]]:
+        """Those that opened a file of no library's own, or a socket, or that were not looked at at all."""
+        found = {label: one.opened + one.sockets for label, one in self.files.items()}
+        found |= {label: ["was never opened"] for label, one in self.files.items() if not one.touched_itself}
+        return {label: calls for label, calls in found.items() if calls}
+
+
+def trace(files: Iterable[TracedFile], folder: Path, limits: Limits, *, seconds: float) -> Trace:
+    """Decode every file under strace, with at most `seconds` for each job."""
     jobs = [(one.label, str(one.path), list(one.formats)) for one in files]
     plan, log = folder / "plan.json", folder / "strace.log"
     given = [getattr(limits, name) for name in Limits.__slots__]
@@ -74,7 +108,7 @@ def trace(files: Iterable[TracedFile], folder: Path, limits: Limits, *, seconds:
         label, what, result = json.loads(line)
         traced[label].results[what] = result
     _read_log(log, jobs, traced)
-    return traced
+    return Trace(traced, run.stderr)
 
 
 def _read_log(log: Path, jobs: list[tuple[str, str, list[str]]], traced: dict[str, Traced]) -> None:
@@ -101,27 +135,40 @@ def _read_log(log: Path, jobs: list[tuple[str, str, list[str]]], traced: dict[st
             current.opened.append(f"{call[1]} {path}")
 
 
-def _main(plan: dict[str, object]) -> None:
-    limits = Limits(*plan["limits"])  # type: ignore[misc]
-    seconds = float(plan["seconds"])  # type: ignore[arg-type]
-    for number, (label, path, formats) in enumerate(plan["jobs"]):  # type: ignore[arg-type, var-annotated]
+def _main(plan: dict[str, Any]) -> None:
+    limits, seconds = Limits(*plan["limits"]), plan["seconds"]
+    for number, (label, path, formats) in enumerate(plan["jobs"]):
         child = os.fork()
         if not child:
             worker.lock_in(1 << 30)
             _mark(f"{_BEGIN}{number}")
             for name in formats:
-                for function in (probe, thumbnail, waveform.peaks):
+                for function in _functions(name):
                     result = _result(function, (path, name, limits), seconds)
-                    print(json.dumps((label, f"{name} {function.__name__}", result)), flush=True)
+                    sys.stdout.write(json.dumps((label, f"{name} {function.__name__}", result)) + "\n")
+                    sys.stdout.flush()
             _mark(f"{_END}{number}")
             os._exit(0)
         os.waitpid(child, 0)
         _mark(f"{_END}{number}")  # in case it died
 
 
-def _result(function: object, args: tuple[object, ...], seconds: float) -> str:
+def careless(path: str, format_name: str, limits: Limits) -> None:
+    """As nobody should open a file: so that a test can tell that it would be seen."""
+    with av.open(path) as container:
+        next(container.decode(video=0))
+
+
+def _functions(format_name: str) -> tuple[Callable[..., object], ...]:
+    if format_name == "careless":
+        return (careless,)
+    sounds = get_format(format_name).family in {"audio", "video"}
+    return (probe, thumbnail, waveform.peaks) if sounds else (probe, thumbnail)
+
+
+def _result(function: Callable[..., object], args: tuple[object, ...], seconds: float) -> str:
     try:
-        worker.execute(function, args, seconds)  # type: ignore[arg-type]
+        worker.execute(function, args, seconds)
     except (MediakeepError, worker.DecoderFaultError) as error:
         return type(error).__name__
     return "ok"

@@ -167,7 +167,20 @@ class _Attempt:
 
 def sentence_flaws(sentence: str, path: Path) -> list[str]:
     """What a refusal must not be: somebody else's words, or ours with a path in them."""
-    forbidden = (path.name, "/", "\\", "Traceback", "Error", "Errno", "0x", "vips", "PIL", "ffmpeg", "pdfium", "\n")
+    forbidden = (
+        path.name,
+        "/",
+        "\\",
+        "Traceback",
+        "Error",
+        "Errno",
+        "0x",
+        "vips",
+        "PIL",
+        "ffmpeg",
+        "pdfium",
+        "\n",
+    )
     flaws = [f"the refusal has {word!r}: {sentence!r}" for word in forbidden if word in sentence]
     if not 10 < len(sentence) < 200 or not sentence.endswith("."):
         flaws.append(f"the refusal is no sentence: {sentence!r}")
@@ -217,7 +230,11 @@ def _json_flaws(facts: Facts) -> list[str]:
         if isinstance(value, int | float) and value < 0:
             flaws.append(f"{name} is negative: {value}")
     place = facts.location
-    if place and not (abs(place["latitude"]) <= 90 and abs(place["longitude"]) <= 180):
+    if place and not (
+        abs(place["latitude"]) <= 90
+        and abs(place["longitude"]) <= 180
+        and abs(place.get("altitude", 0)) < 1e6
+    ):
         flaws.append(f"place {place}")
     return flaws
 
@@ -233,7 +250,11 @@ def thumbnail_flaws(picture: bytes | None) -> list[str]:
     try:
         with Image.open(io.BytesIO(picture), formats=("JPEG",)) as image:
             image.load()
-            size, mode, metadata = image.size, image.mode, set(image.info) & {"exif", "icc_profile", "comment", "xmp"}
+            size, mode, metadata = (
+                image.size,
+                image.mode,
+                set(image.info) & {"exif", "icc_profile", "comment", "xmp"},
+            )
     except (OSError, SyntaxError, ValueError) as error:
         return [f"the thumbnail does not decode: {error}"]
     flaws = [] if 1 <= min(size) <= max(size) <= 512 else [f"the thumbnail is {size}"]

@@ -76,12 +76,22 @@ async def test_nothing_is_done_to_somebody_who_is_gone(act, user, verb):
 
 @pytest.mark.parametrize("verb", [service.remove_user, service.disable_user, service.demote_user])
 async def test_of_two_admins_who_go_at_once_one_stays(
-    act, admin, user, add_user, admins, another_database, verb
+    act, admin, user, add_user, admins, database, another_database, verb
 ):
     other = await add_user("other@example.com", is_admin=True)
-    outcomes = await asyncio.gather(
-        act(verb, admin), act(verb, other, on=another_database), return_exceptions=True
-    )
+    done = asyncio.Event()
+
+    async def first():
+        async with database.write() as session:
+            await verb(session, SHELL, admin.user_id)
+            done.set()
+            await asyncio.sleep(0.2)  # the other one looks before this is committed
+
+    async def second():
+        await done.wait()
+        await act(verb, other, on=another_database)
+
+    outcomes = await asyncio.gather(first(), second(), return_exceptions=True)
     [refused] = [outcome for outcome in outcomes if outcome is not None]
     assert isinstance(refused, Conflict)
     assert refused.detail == service.ONLY_ADMIN

@@ -68,3 +68,10 @@ def _quiet_end() -> bytes:
     loud = films.sound("mp3", 1.0, xing=False)
     quiet = films.sound("mp3", 4.0, xing=False, bit_rate=16_000)
     return loud + quiet[audio.id3_bytes(quiet) :]
+
+
+def test_sound_of_an_unknown_codec_is_refused(saved, limits):
+    path = saved(films.with_unknown_sound(films.sound("m4a")))
+    with pytest.raises(UndecodableMedia) as refusal:
+        audio.probe(path, "m4a", limits)
+    assert refusal.value.detail == "The audio is truncated or damaged and cannot be decoded."

@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from PIL import Image
 
 from mediakeep.errors import UndecodableMedia
 from mediakeep.media import image
+from mediakeep.media.exif import read_exif
 from mediakeep.media.probe import probe
-from tests.samples import hostile, pictures
+from tests.samples import bombs, hostile, pictures
 
 BERLIN = (52.5163, 13.3777, 34.5)
 ANTARCTIC = (-77.85, -166.67, -12.0)
@@ -227,6 +229,35 @@ def test_a_rendition_is_summarised_like_its_original(saved, limits):
     facts = probe(saved(pictures.jpeg()), "jpg", limits)
     summary = image.summarize(facts.thumbnail)
     assert (summary.phash ^ facts.phash).bit_count() <= 8
+
+
+@pytest.mark.parametrize("channels", [5, 6])
+def test_further_channels_of_a_tiff_are_left_out(channels, saved, limits):
+    facts = probe(saved(bombs.tiff_of_channels(channels)), "tiff", limits)
+    assert (facts.width, facts.height) == (40, 30)
+    assert opened(facts.thumbnail).getpixel((20, 15)) == pytest.approx((200, 60, 20), abs=6)
+
+
+@pytest.mark.parametrize(("channels", "photometric"), [(2, 2), (2, 1), (3, 1), (6, 1)])
+def test_a_tiff_of_odd_channels_has_a_picture(channels, photometric, saved, limits):
+    facts = probe(saved(bombs.tiff_of_channels(channels, photometric)), "tiff", limits)
+    assert opened(facts.thumbnail).size == (40, 30)
+
+
+def test_measures_that_no_camera_has_are_left_out():
+    block = Image.Exif()
+    block.get_ifd(pictures.EXIF_IFD).update({0x829D: -4.0, 0x920A: 3e9, 0x829A: 0.01})
+    block.get_ifd(pictures.GPS_IFD).update({1: "N", 2: (1.0, 2.0, 3.0), 3: "E", 4: (1.0, 2.0, 3.0), 6: 4e9})
+    details, location = read_exif(block.tobytes())
+    assert details == {"exposure_seconds": 0.01}
+    assert set(location) == {"latitude", "longitude"}
+
+
+def test_thousands_of_broken_tags_say_nothing():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert read_exif(bombs.exif_overlapping()) == ({}, None)
+    assert said == []
 
 
 def _values(limits) -> dict[str, int]:

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from mediakeep.errors import UndecodableMedia
-from mediakeep.media import render, video
+from mediakeep.media import render, video, waveform
+from mediakeep.media.container import open_media
 from mediakeep.media.probe import probe
 from tests.samples import films, hostile
 
@@ -89,6 +90,13 @@ def test_the_place_of_a_phones_video_is_read(saved, limits):
     data = films.video("mov", place="+52.5163+013.3777+034.500/")
     location = probe(saved(data), "mov", limits).location
     assert location == {"latitude": 52.5163, "longitude": 13.3777, "altitude": 34.5}
+
+
+def test_a_height_without_end_is_no_place(saved, limits):
+    """As a number it would be infinite, which JSON has no word for."""
+    data = films.video("mov", place=f"+52.5163+013.3777+{'9' * 400}/")
+    location = probe(saved(data), "mov", limits).location
+    assert location is None or location.get("altitude") is None
 
 
 def test_a_poster_fits_512_pixels(saved, limits):
@@ -223,3 +231,28 @@ def _without_durations(data: bytes) -> bytes:
     start = data.index(b"stts") + 4 + 12
     data = data[:start] + struct.pack(">I", 0) + data[start + 4 :]
     return data.replace(b"elst", b"free")
+
+
+def test_sound_of_an_unknown_codec_does_not_spoil_a_video(saved, limits):
+    path = saved(films.with_unknown_sound(films.video("mp4", 1.0, sound=True)))
+    facts = probe(path, "mp4", limits)
+    assert facts.width == 160
+    assert "audio_codec" not in facts.details
+    with pytest.raises(UndecodableMedia, match="no sound"):
+        waveform.peaks(path, "mp4", limits)
+
+
+@pytest.mark.parametrize("function", [probe, video.poster])
+def test_a_video_of_an_unknown_codec_is_refused(function, saved, limits):
+    data = films.video("mp4", 1.0, sound=True).replace(b"avc1\0\0\0\0\0\0", b"zzzz\0\0\0\0\0\0")
+    with pytest.raises(UndecodableMedia) as refusal:
+        function(saved(data), "mp4", limits)
+    assert refusal.value.detail == DAMAGED
+    assert not isinstance(refusal.value, video.NoPictureError)
+
+
+def test_a_track_that_shows_up_late_does_no_harm(saved, limits):
+    """PyAV raises IndexError over a packet of a stream that was not there when the file was opened."""
+    path = saved(films.video("flv", 1.0))
+    with pytest.raises(UndecodableMedia), open_media(path, "flv", limits, DAMAGED) as container:
+        _ = container.streams[9]

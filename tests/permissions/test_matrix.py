@@ -3,8 +3,13 @@
 from tests.permissions.table import COLUMNS, described, route_of, routes, written
 from tests.permissions.world import NOWHERE
 
-#: Calls that end the sign-ins they are made with.
-ENDING = {"POST /api/v2/auth/logout", "POST /api/v2/auth/password"}
+#: Calls that end accounts or sign-ins, their own or others.
+ENDING = {
+    "POST /api/v2/auth/logout",
+    "POST /api/v2/auth/password",
+    "DELETE /api/v2/auth/me",
+    "DELETE /api/v2/auth/sessions",
+}
 
 #: Where somebody else's thing is told apart from one that does not exist, as the clients of these calls expect.
 FORBIDDEN_NOT_MISSING = {"DELETE /api/v2/assets/{asset_id}", "DELETE /legacy/api/v2/assets/{asset_id}"}
@@ -30,7 +35,7 @@ async def test_every_caller_gets_the_answer_that_is_written_down(world):
             cells.append("/".join(str(status) for status in sorted(answers)))
         measured[call] = tuple(cells)
         if call in ENDING:
-            world.signed_out()
+            world.begin_anew()
     assert measured == written()
 
 

@@ -56,6 +56,12 @@ class World:
                 answer = await self.api.post("/api/v2/clients", json={"name": "Acme"}, headers=headers)
             case "campaign_id":
                 answer = await self.api.post("/api/v2/campaigns", json={"name": "Spring"}, headers=headers)
+            case "user_id":
+                return await self._id(await self._newcomer())
+            case "session_id":
+                fresh = await self.sign_in("owner@example.com")
+                listed = (await self.api.get("/api/v2/auth/sessions", headers=fresh)).json()
+                return next(one["id"] for one in listed if one["is_current"])
             case "id":
                 answer = await self.api.post("/api/v2/auth/keys", json={"name": "spare"}, headers=headers)
         assert answer.status_code == 201, answer.text
@@ -69,8 +75,9 @@ class World:
             self._callers = await self._make_callers()
         return self._callers
 
-    def signed_out(self):
-        self._callers = {}
+    def begin_anew(self):
+        """After sign-ins or accounts have ended: nobody is logged in, and nothing is there."""
+        self._callers, self._things = {}, {}
 
     async def _make_callers(self):
         admin = self._admin = await self.sign_in("admin@example.com")
@@ -94,9 +101,8 @@ class World:
 
     async def _nobodies(self, owner):
         """Whoever is nobody, although they come with something."""
-        leaver = f"leaver{next(self._numbers)}@example.com"
-        await self._register(leaver)
-        left = await self.sign_in(leaver)
+        left = await self._newcomer()
+        leaver = (await self.api.get("/api/v2/auth/me", headers=left)).json()["email"]
         left_key, left_cookie = await self.key(left), await self.cookie(leaver)
         expired, revoked = await self._make_key(owner), await self._make_key(owner)
         ended = await self.sign_in("owner@example.com")
@@ -152,6 +158,11 @@ class World:
         answer = await self.api.post("/api/v2/auth/register", json=body, headers=self._admin)
         assert answer.status_code in {201, 409}, answer.text
 
+    async def _newcomer(self):
+        email = f"newcomer{next(self._numbers)}@example.com"
+        await self._register(email)
+        return await self.sign_in(email)
+
     async def _id(self, headers):
         return (await self.api.get("/api/v2/auth/me", headers=headers)).json()["id"]
 
@@ -163,20 +174,24 @@ class World:
         private = note == "private"
         method, address = called.split()
         names = [part[1:-1] for part in address.partition("?")[0].split("/") if part.startswith("{")]
-        ids = {name: NOWHERE if nowhere else await self.thing(name, private=private) for name in names}
+        nothing = {"user_id": 999_999}
+        ids = {
+            name: nothing.get(name, NOWHERE) if nowhere else await self.thing(name, private=private)
+            for name in names
+        }
         address = address.format(**ids)
         answer: httpx.Response = await self.api.request(
             method, address, headers=headers, **await self._body(called)
         )
         self.api.cookies.clear()
-        if answer.is_success and method == "DELETE":
+        if answer.is_success and method == "DELETE" and names:
             self.used_up(names[-1], private=private)
         return answer
 
     async def _body(self, called):
         """A good body for a call: of its own, or the OpenAPI document's example."""
         path = called.split()[1].partition("?")[0]
-        if (of_its_own := await self._body_of_its_own(path)) is not None:
+        if (of_its_own := await self._body_of_its_own(called, path)) is not None:
             return {"json": of_its_own}
         operation = self.app.openapi()["paths"].get(path, {}).get(called.split()[0].lower(), {})
         content = operation.get("requestBody", {}).get("content", {})
@@ -187,7 +202,7 @@ class World:
         name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
         return {"json": self.app.openapi()["components"]["schemas"][name]["examples"][0]}
 
-    async def _body_of_its_own(self, path):
+    async def _body_of_its_own(self, called, path):
         match path.removeprefix("/api/v2/auth/"):
             case "register":
                 return {"email": f"new{next(self._numbers)}@example.com", "password": PASSWORD}
@@ -195,6 +210,8 @@ class World:
                 return {"email": "owner@example.com", "password": PASSWORD}
             case "refresh":
                 return {"refresh_token": await self.refresh_token()}
+            case "me" if called.startswith("DELETE"):
+                return {"password": PASSWORD}
             case "password":
                 return {"old_password": PASSWORD, "new_password": PASSWORD}
         return None

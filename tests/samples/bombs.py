@@ -73,7 +73,9 @@ def tiff_of(entries: list[tuple[int, int, int, int]], next_ifd: int = 0, data: b
     return b"II\x2a\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + struct.pack("<I", next_ifd) + data
 
 
-def _tiff_picture(width: int, height: int, *more: tuple[int, int, int, int]) -> list[tuple[int, int, int, int]]:
+def _tiff_picture(
+    width: int, height: int, *more: tuple[int, int, int, int]
+) -> list[tuple[int, int, int, int]]:
     own = {tag for tag, *_ in more}
     usual = [
         *((256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)),
@@ -88,6 +90,19 @@ def tiff_chain(length: int = 100_000) -> bytes:
     size = 6 + 12 * len(entries)
     ones = [tiff_of(entries, 8 + size * (index + 1))[8:] for index in range(length - 1)]
     return b"II\x2a\0\x08\0\0\0" + b"".join(ones) + tiff_of(entries, 8)[8:]
+
+
+def tiff_of_channels(channels: int, photometric: int = 2) -> bytes:
+    """40 × 30 pixels of RGB, unless `photometric` says that they are grey, with more channels than that or fewer."""
+    pixels = bytes((200, 60, 20, 255, 128, 64)[:channels]) * (40 * 30)
+    bits = struct.pack(f"<{channels}H", *(8,) * channels)
+    kinds = [(262, 3, 1, photometric), (277, 3, 1, channels), (279, 4, 1, len(pixels))]
+    entries = _tiff_picture(40, 30, *kinds)
+    at = 8 + 6 + 12 * len(entries)
+    placed = {258: (3, channels, at), 273: (4, 1, at + len(bits))}
+    if channels <= 2:
+        placed[258] = (3, channels, 8 | 8 << 16)  # two fit into the entry itself
+    return tiff_of([(tag, *placed.get(tag, rest)) for tag, *rest in entries], 0, bits + pixels)
 
 
 def tiff_deflated() -> bytes:
@@ -135,7 +150,14 @@ def gif_of_codes() -> bytes:
     """One large frame of the longest runs that LZW can make."""
     side = 9990
     head = b"GIF89a" + struct.pack("<HHBBB", side, side, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
-    return head + b"\x2c" + struct.pack("<HHHHB", 0, 0, side, side, 0x40) + b"\2" + (b"\xff" * 256) * 4000 + b"\0;"
+    return (
+        head
+        + b"\x2c"
+        + struct.pack("<HHHHB", 0, 0, side, side, 0x40)
+        + b"\2"
+        + (b"\xff" * 256) * 4000
+        + b"\0;"
+    )
 
 
 def webp_of_frames(frames: int = 20_000) -> bytes:
@@ -299,7 +321,9 @@ def ogg_of_streams(streams: int = 5000) -> bytes:
 
 
 def wav_of(layout: bytes, data_size: int = _MOST, magic: bytes = b"RIFF", extra: bytes = b"") -> bytes:
-    head = magic + struct.pack("<I", _MOST) + b"WAVE" + extra + b"fmt " + struct.pack("<I", len(layout)) + layout
+    head = (
+        magic + struct.pack("<I", _MOST) + b"WAVE" + extra + b"fmt " + struct.pack("<I", len(layout)) + layout
+    )
     return head + b"data" + struct.pack("<I", data_size) + bytes(100_000)
 
 
@@ -322,7 +346,11 @@ def nested_elements(depth: int = 50_000) -> bytes:
     data = films.video("mkv", 0.5)
     at = data.index(bytes.fromhex("18538067"))
     tags = b"\x67\xc8\x01\xff\xff\xff\xff\xff\xff\xff" * depth  # SimpleTag in SimpleTag, of unknown size
-    return data[:at] + bytes.fromhex("1853806701ffffffffffffff1254c36701ffffffffffffff737301ffffffffffffff") + tags
+    return (
+        data[:at]
+        + bytes.fromhex("1853806701ffffffffffffff1254c36701ffffffffffffff737301ffffffffffffff")
+        + tags
+    )
 
 
 def mp3_of_tags() -> bytes:
@@ -391,7 +419,9 @@ def pdf_of_forms(levels: int = 9) -> bytes:
 
 def pdf_of_tiles() -> bytes:
     """A page filled with a pattern whose tiles lie a hair apart."""
-    pattern = b"/Type /Pattern /PatternType 1 /PaintType 1 /TilingType 1 /BBox [0 0 1 1] /XStep 0.001 /YStep 0.001"
+    pattern = (
+        b"/Type /Pattern /PatternType 1 /PaintType 1 /TilingType 1 /BBox [0 0 1 1] /XStep 0.001 /YStep 0.001"
+    )
     tile = papers.stream_of(b"0 0 1 1 re f", pattern + b" /Resources << >>")
     return _paper(_DRAWN, papers.stream_of(b"/Pattern cs /P scn 0 0 600 800 re f"), tile)
 

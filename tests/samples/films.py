@@ -68,6 +68,13 @@ def _rotated(data: bytes, degrees: int) -> bytes:
     return data[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000) + data[at + 36 :]
 
 
+def with_unknown_sound(data: bytes) -> bytes:
+    """An MP4 whose AAC says that it is of a codec that nobody knows (ISO/IEC 14496-1 §7.2.6.6)."""
+    at = data.index(b"esds")
+    at = data.index(b"\4\x80\x80\x80", at) + 5  # the object type of the decoder's configuration
+    return (data[:at] + b"\xfe" + data[at + 1 :]).replace(b"mp4a", b"zzzz")
+
+
 @cache
 def sound(
     format_name: str = "mp3",

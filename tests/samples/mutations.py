@@ -140,7 +140,9 @@ def _extreme_numbers(dice: random.Random, data: bytes) -> bytes:
     for found in sorted(
         dice.sample(numbers, min(len(numbers), dice.choice((1, 2, 5)))), key=lambda found: -found.start()
     ):
-        value = dice.choice((b"0", b"-1", b"1", b"2147483647", b"4294967296", b"99999999999999999999", b"1e9"))
+        value = dice.choice(
+            (b"0", b"-1", b"1", b"2147483647", b"4294967296", b"99999999999999999999", b"1e9")
+        )
         data = data[: found.start()] + value + data[found.end() :]
     return data
 
@@ -163,7 +165,19 @@ def _insert(dice: random.Random, name: str, data: bytes) -> bytes:
     return data[:at] + other[start:end] + data[at:]
 
 
-_WAYS = (_extreme, _flip, _overwrite, _noise, _swap, _remove, _duplicate, _truncate, _splice, _other_body, _insert)
+_WAYS = (
+    _extreme,
+    _flip,
+    _overwrite,
+    _noise,
+    _swap,
+    _remove,
+    _duplicate,
+    _truncate,
+    _splice,
+    _other_body,
+    _insert,
+)
 _WEIGHTS = (8, 4, 2, 2, 1, 2, 1, 2, 1, 1, 1)
 
 
@@ -244,7 +258,12 @@ def _tiff(data: bytes) -> Iterator[tuple[int, int, Order]]:
         count = int.from_bytes(data[at : at + 2], order)
         yield at, 2, order
         for entry in range(at + 2, min(at + 2 + 12 * count, len(data) - 12), 12):
-            yield from ((entry, 2, order), (entry + 2, 2, order), (entry + 4, 4, order), (entry + 8, 4, order))
+            yield from (
+                (entry, 2, order),
+                (entry + 2, 2, order),
+                (entry + 4, 4, order),
+                (entry + 8, 4, order),
+            )
         at += 2 + 12 * count
         yield at, 4, order
         at = int.from_bytes(data[at : at + 4], order)
@@ -279,9 +298,13 @@ def _bmp(data: bytes) -> Iterator[tuple[int, int, Order]]:
     yield from ((26, 2, "little"), (28, 2, "little"))
 
 
-_MASTERS = frozenset(
-    bytes.fromhex(text)
-    for text in "1a45dfa3 18538067 1549a966 1654ae6b ae e0 e1 1f43b675 1254c367 7373 67c8 1c53bb6b bb b7".split()
+# EBML, Segment, Info, Tracks, TrackEntry, Video, Audio, Cluster, Tags, Tag, SimpleTag, Cues, CuePoint, positions.
+_MASTERS = tuple(
+    bytes.fromhex(identifier)
+    for identifier in (
+        *("1a45dfa3", "18538067", "1549a966", "1654ae6b", "ae", "e0", "e1"),
+        *("1f43b675", "1254c367", "7373", "67c8", "1c53bb6b", "bb", "b7"),
+    )
 )
 
 
@@ -307,7 +330,13 @@ def _flv(data: bytes) -> Iterator[tuple[int, int, Order]]:
     yield from ((4, 1, "big"), (5, 4, "big"))
     at = 13
     while at + 11 < len(data):
-        yield from ((at, 1, "big"), (at + 1, 3, "big"), (at + 4, 3, "big"), (at + 11, 1, "big"), (at + 12, 4, "big"))
+        yield from (
+            (at, 1, "big"),
+            (at + 1, 3, "big"),
+            (at + 4, 3, "big"),
+            (at + 11, 1, "big"),
+            (at + 12, 4, "big"),
+        )
         at += 15 + int.from_bytes(data[at + 1 : at + 4], "big")
 
 
@@ -351,7 +380,11 @@ def _flac(data: bytes) -> Iterator[tuple[int, int, Order]]:
 def _mp3(data: bytes) -> Iterator[tuple[int, int, Order]]:
     yield from ((5, 1, "big"), (6, 4, "big"), (14, 4, "big"))
     for found in re.finditer(rb"\xff[\xfa\xfb\xf2\xf3]|Xing|Info|APIC|T[A-Z]{3}", data[:16_384]):
-        yield from ((found.start() + 1, 2, "big"), (found.start() + 4, 4, "big"), (found.start() + 8, 4, "big"))
+        yield from (
+            (found.start() + 1, 2, "big"),
+            (found.start() + 4, 4, "big"),
+            (found.start() + 8, 4, "big"),
+        )
 
 
 _WALKS: dict[str, Callable[[bytes], Iterator[tuple[int, int, Order]]]] = {
@@ -397,7 +430,10 @@ def ogg_checksums(data: bytes) -> bytes:
     if not starts:
         return data
     pages = [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]
-    whole = [page[:22] + struct.pack("<I", _ogg_crc(page)) + page[26:] if len(page) > 26 else page for page in pages]
+    whole = [
+        page[:22] + struct.pack("<I", _ogg_crc(page)) + page[26:] if len(page) > 26 else page
+        for page in pages
+    ]
     return data[: starts[0]] + b"".join(whole)
 
 

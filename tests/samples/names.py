@@ -310,3 +310,27 @@ _WORDS = [
 
 #: All of them, each once.
 NAMES = list(dict.fromkeys(_TRAVERSAL + _CONTROL + _INVISIBLE + _UNICODE + _SURROGATES + _CODE + _WORDS))
+
+#: What every run tries, whatever else it leaves out: one of each way to break something.
+ESSENTIAL = [
+    "a\0b",
+    "\ud800",
+    "a\r\nb",
+    "../a",
+    "a\u202eb",
+    "\u200b",
+    "e\u0301",
+    "'",
+    '"',
+    "%",
+    "\\",
+    "😀",
+    "İ",
+    "a" * 256,
+    " a ",
+]
+
+
+def some_names(start: int, step: int) -> list[str]:
+    """The essential ones and every `step`-th of the others."""
+    return list(dict.fromkeys(ESSENTIAL + NAMES[start::step]))

@@ -155,7 +155,9 @@ def _linked_segments(name: bytes, format_name: str = "mkv") -> bytes:
 def _subtitled_avi(text: bytes) -> bytes:
     """An AVI with a subtitle track that is a playlist (the GAB2 attack on FFmpeg, CVE-2016-1897's successor)."""
     data = films.video("avi", 0.5)
-    header = struct.pack("<4s4sIHHIIIIIIIIhhhh", b"txts", b"\0" * 4, 0, 0, 0, 0, 1, 10, 0, 5, 0, 0, 0, 0, 0, 0, 0)
+    header = struct.pack(
+        "<4s4sIHHIIIIIIIIhhhh", b"txts", b"\0" * 4, 0, 0, 0, 0, 1, 10, 0, 5, 0, 0, 0, 0, 0, 0, 0
+    )
     track = _chunk(b"LIST", b"strl" + _chunk(b"strh", header) + _chunk(b"strf", b""))
     gab2 = b"GAB2\0" + struct.pack("<HI", 2, 2) + b"\0\0" + struct.pack("<HI", 4, len(text)) + text
     at = data.index(b"hdrl") - 8
@@ -181,9 +183,14 @@ def _id3(name: bytes, data: bytes) -> bytes:
 
 
 def _picture_block(uri: bytes) -> bytes:
-    return struct.pack(">I", 3) + struct.pack(">I", 3) + b"-->" + struct.pack(">I", 0) + struct.pack(
-        ">IIIII", 9, 9, 24, 0, len(uri)
-    ) + uri
+    return (
+        struct.pack(">I", 3)
+        + struct.pack(">I", 3)
+        + b"-->"
+        + struct.pack(">I", 0)
+        + struct.pack(">IIIII", 9, 9, 24, 0, len(uri))
+        + uri
+    )
 
 
 def _linked_flac(uri: bytes) -> bytes:
@@ -220,7 +227,12 @@ def _pdf_actions(path: bytes, uri: bytes) -> bytes:
     launch = b"<< /S /Launch /F (%s) /Win << /F (%s) >> >>" % (path, path)
     remote = b"<< /S /GoToR /F (%s) /D [0 /Fit] /Next << /S /URI /URI (%s) >> >>" % (path, uri)
     names = b"<< /JavaScript << /Names [(a) %s] >> >>" % script
-    catalog = b"/OpenAction %s /AA << /WC %s >> /Names %s /URI << /Base (%s) >>" % (script, launch, names, uri)
+    catalog = b"/OpenAction %s /AA << /WC %s >> /Names %s /URI << /Base (%s) >>" % (
+        script,
+        launch,
+        names,
+        uri,
+    )
     link = b"<< /Type /Annot /Subtype /Link /Rect [0 0 200 200] /A %s >>" % remote
     return _pdf_of(catalog, b"/AA << /O %s /C %s >> /Annots [%s]" % (launch, remote, link))
 

@@ -17,6 +17,7 @@ from mediakeep.assets.text import fold
 from mediakeep.collections.models import Campaign, Client, Project
 from mediakeep.collections.service import KINDS, KindName, as_row_value
 from mediakeep.db import Database, HotQuery, as_time
+from mediakeep.db.base import as_public_id
 from mediakeep.db.hot import Value
 from mediakeep.errors import NotFound
 from mediakeep.files.models import File
@@ -114,6 +115,8 @@ async def list_json(
     """
     if everyones:
         actor.require("admin")
+    if any("\0" in value for _, value in filters.given() if isinstance(value, str)):
+        return "[]", 0  # no text in the database holds one
     values = dict(_parameters(filters), base=base_url, limit=page.limit, offset=page.offset)
     if not everyones:
         values["owner_id"] = actor.user_id
@@ -129,7 +132,11 @@ async def list_json(
 
 async def get_json(database: Database, actor: Actor, public_id: str, *, shape: Shape, base_url: str) -> str:
     """One of the caller's assets as JSON; an admin may read anybody's. Raises `NotFound`."""
-    values: dict[str, Value] = {"public_id": public_id, "owner_id": actor.user_id, "base": base_url}
+    values: dict[str, Value] = {
+        "public_id": as_public_id(public_id),
+        "owner_id": actor.user_id,
+        "base": base_url,
+    }
     rows = await database.fetch(_one_query(shape, actor.is_admin), values)
     if not rows:
         raise NotFound("Asset not found")
@@ -167,7 +174,7 @@ class Served:
 
 async def find_served(database: Database, public_id: str) -> Served | None:
     """An asset that has a file, whoever asks: the caller checks who may have it."""
-    rows = await database.fetch(_SERVED, {"public_id": public_id})
+    rows = await database.fetch(_SERVED, {"public_id": as_public_id(public_id)})
     if not rows:
         return None
     values = dict(zip((one.name for one in fields(Served)), rows[0], strict=True))
@@ -305,7 +312,7 @@ _SERVED = HotQuery(
         Asset.owner_id,
         Asset.type,
         Asset.visibility,
-        Asset.file_name,
+        Asset.name,
         Asset.created_at,
         File.key,
         File.size,

@@ -17,7 +17,7 @@ from mediakeep.assets.queries import not_gone
 from mediakeep.assets.text import fold
 from mediakeep.collections.service import Belonging
 from mediakeep.db import insert_into, now_plus
-from mediakeep.db.base import table_of
+from mediakeep.db.base import as_public_id, table_of
 from mediakeep.errors import NotFound, PermissionDenied
 from mediakeep.files.ingest import RecordedFile
 
@@ -119,7 +119,9 @@ async def remove_all(session: AsyncSession, assets: Sequence[Asset]) -> None:
 
 
 async def _get_for_change(session: AsyncSession, public_id: str) -> Asset:
-    statement = select(Asset).where(Asset.public_id == public_id, not_gone()).with_for_update(of=Asset)
+    statement = (
+        select(Asset).where(Asset.public_id == as_public_id(public_id), not_gone()).with_for_update(of=Asset)
+    )
     asset = await session.scalar(statement)
     if asset is None:
         raise NotFound(NOT_FOUND)

@@ -1,8 +1,10 @@
 """The command `mediakeep`."""
 
+import socket
 import sys
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from mediakeep import __version__
 from mediakeep.cli.accounts import key, print_audit, user
@@ -33,5 +35,14 @@ def main() -> None:
     try:
         _commands()
     except (SettingsError, MediakeepError) as error:
-        click.echo(f"mediakeep: {error}", err=True)
-        sys.exit(1)
+        _fail(str(error))
+    except (ConnectionError, TimeoutError, socket.gaierror):
+        _fail("The database that MEDIAKEEP_DATABASE_URL names does not answer.")
+    except DBAPIError as error:
+        reason = str(error.orig).partition("\n")[0].rpartition(">: ")[2]
+        _fail(f"The database that MEDIAKEEP_DATABASE_URL names cannot be used: {reason}.")
+
+
+def _fail(sentence: str) -> None:
+    click.echo(f"mediakeep: {sentence}", err=True)
+    sys.exit(1)

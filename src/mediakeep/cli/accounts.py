@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mediakeep.accounts import audit, keys, passwords, service
 from mediakeep.accounts.actor import SCOPES, SHELL, Caller, Scope
 from mediakeep.db import Database, open_database
-from mediakeep.db.migrate import is_current, migrate
+from mediakeep.db.migrate import ANOTHER_VERSION, is_current, migrate
 from mediakeep.errors import SettingsError
 from mediakeep.settings import load_settings
 
@@ -251,12 +251,8 @@ def _run(work: Callable[[Database], Awaitable[_T]]) -> _T:
             if database.is_sqlite:
                 await migrate(database)
             elif not await is_current(database):
-                raise SettingsError(
-                    "The database has another version's schema; run `mediakeep migrate` first."
-                )
+                raise SettingsError(ANOTHER_VERSION)
             return await work(database)
-        except OSError as error:
-            raise SettingsError("The database that MEDIAKEEP_DATABASE_URL names does not answer.") from error
         finally:
             await database.close()
 

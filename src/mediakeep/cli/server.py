@@ -13,8 +13,8 @@ import mediakeep
 from mediakeep import features
 from mediakeep.accounts import service as accounts
 from mediakeep.accounts.secrets import load_secret_key, setup_code
+from mediakeep.db import Database, open_database
 from mediakeep.db import migrate as migrations
-from mediakeep.db import open_database
 from mediakeep.errors import SettingsError
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
@@ -22,6 +22,8 @@ from mediakeep.settings import PREFIX, Settings, load_settings
 from mediakeep.tasks.worker import Worker
 
 log = structlog.get_logger("mediakeep")
+
+_SCHEMA_SECONDS = 20
 
 
 @click.command()
@@ -73,11 +75,9 @@ async def _prepare(settings: Settings) -> bool:
         if database.is_sqlite:
             await migrations.migrate(database)
         elif not await migrations.is_current(database):
-            raise SettingsError("The database has another version's schema; run `mediakeep migrate` first.")
+            raise SettingsError(migrations.ANOTHER_VERSION)
         async with database.read() as session:
             return await accounts.has_users(session)
-    except OSError as error:
-        raise SettingsError("The database that MEDIAKEEP_DATABASE_URL names does not answer.") from error
     finally:
         await database.close()
 
@@ -104,11 +104,19 @@ async def _work(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_library(settings) as library:
-        if not await migrations.is_current(library.database):
-            raise SettingsError("The database has another version's schema; run `mediakeep migrate` first.")
+        await _wait_for_schema(library.database)
         async with Worker(library):
             log.info("worker.started", tasks=len(features.task_modules))
             await stop.wait()
+
+
+async def _wait_for_schema(database: Database) -> None:
+    """Give a server that starts at the same time some seconds to make it. Raises `SettingsError`."""
+    for _ in range(_SCHEMA_SECONDS):
+        if await migrations.is_current(database):
+            return
+        await asyncio.sleep(1)
+    raise SettingsError(migrations.ANOTHER_VERSION)
 
 
 @click.command()

@@ -6,6 +6,8 @@ import sys
 import click
 
 from mediakeep import features
+from mediakeep.db.migrate import ANOTHER_VERSION, is_current
+from mediakeep.errors import SettingsError
 from mediakeep.files.fsck import check_library
 from mediakeep.files.sweep import Swept, sweep
 from mediakeep.library import open_library
@@ -28,6 +30,8 @@ def fsck(*, verify_content: bool, repair: bool) -> None:
     async def work() -> int:
         problems = 0
         async with open_library(settings) as library:
+            if not await is_current(library.database):
+                raise SettingsError(ANOTHER_VERSION)
             async for problem in check_library(library, verify_content=verify_content, repair=repair):
                 click.echo(f"{problem.kind}: {problem.subject}{' (repaired)' if problem.repaired else ''}")
                 problems += not problem.repaired
@@ -46,6 +50,8 @@ def gc() -> None:
 
     async def work() -> Swept:
         async with open_library(settings) as library:
+            if not await is_current(library.database):
+                raise SettingsError(ANOTHER_VERSION)
             return await sweep(library)
 
     swept = asyncio.run(work())

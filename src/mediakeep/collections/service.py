@@ -15,6 +15,7 @@ from mediakeep.accounts.models import gone_users
 from mediakeep.accounts.service import lock_user
 from mediakeep.collections.models import Campaign, Client, Persona, Project
 from mediakeep.db import now_plus
+from mediakeep.db.base import as_public_id
 from mediakeep.errors import NotFound
 from mediakeep.tasks import enqueue
 
@@ -220,10 +221,7 @@ def as_row_value(kind: str, given: str) -> str | int:
     """The id as its column has it; what cannot be an id at all is one that nothing has."""
     if kind == "persona_id":
         return int(given) if given.isascii() and given.isdigit() and len(given) < 16 else -1
-    try:
-        return str(uuid.UUID(given))
-    except ValueError:
-        return ""
+    return as_public_id(given)
 
 
 async def _record(session: AsyncSession, kind: KindName, verb: str, collection: AnyCollection) -> None:

@@ -1,5 +1,6 @@
 """The declarative base and the column types that both engines share."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -26,6 +27,13 @@ Json = JSON().with_variant(postgresql.JSONB, "postgresql")
 
 #: Random ids in URLs: a version 4 UUID in its canonical lower-case form.
 PublicId = String(36)
+
+_PUBLIC_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def as_public_id(given: str) -> str:
+    """An id from a URL as its column has it; "" for what cannot be one, which nothing has."""
+    return given.lower() if _PUBLIC_ID.fullmatch(given) else ""
 
 
 class UTCDateTime(TypeDecorator[datetime]):

@@ -8,25 +8,44 @@ has returned. That is also fairer to waiting writers than SQLite's own busy hand
 import asyncio
 import fcntl
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncpg
+import structlog
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from mediakeep.db.hot import READER_PRAGMAS, HotQuery, SqliteReaders, Value
 from mediakeep.db.sqlite_writer import connect_writer
-from mediakeep.errors import SettingsError
+from mediakeep.errors import SettingsError, Unavailable
 from mediakeep.settings import Settings
 
 _MIB = 1 << 20
+
+log = structlog.get_logger(__name__)
+
+#: What drivers raise where it is the database that fails, not the query.
+_IS_AWAY = (
+    OSError,
+    sqlite3.OperationalError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    OperationalError,
+    PoolTimeout,
+)
 
 _T = TypeVar("_T")
 
@@ -69,7 +88,17 @@ class Database:
             yield session
 
     async def fetch(self, query: HotQuery, values: Mapping[str, Value]) -> Sequence[Sequence[Any]]:
-        """The rows of a query that is asked often, in one hop; see `HotQuery` for what they hold."""
+        """The rows of a query that is asked often, in one hop; see `HotQuery` for what they hold.
+
+        Raises `Unavailable` where the database is away.
+        """
+        try:
+            return await self._fetch(query, values)
+        except _IS_AWAY as error:
+            log.error("database.unavailable", error=type(error).__name__, cause=str(error)[:500])
+            raise Unavailable("The database does not answer. Try again in a moment.") from error
+
+    async def _fetch(self, query: HotQuery, values: Mapping[str, Value]) -> Sequence[Sequence[Any]]:
         if self._sqlite_readers:
             readers = self._sqlite_readers
             work = partial(readers.fetch, *query.for_sqlite(values))

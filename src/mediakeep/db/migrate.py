@@ -13,6 +13,8 @@ from mediakeep.db.base import Base
 from mediakeep.db.database import Database
 from mediakeep.errors import SettingsError
 
+ANOTHER_VERSION = "The database has another version's schema; run `mediakeep migrate` first."
+
 #: Any number that no other program on the same PostgreSQL database is likely to lock.
 _ADVISORY_LOCK = 6_021_997_411
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Insert
+from sqlalchemy import Insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -133,7 +133,8 @@ async def ingest(library: Library, received: Received) -> AsyncIterator[Ingested
     except (SQLAlchemyError, OSError, asyncio.CancelledError):
         raise  # the commit may have happened: the bytes stay, and the sweep removes them if it has not
     except BaseException:
-        await _drop(library, content)
+        if not await _is_recorded(library, content):  # something after the commit may have failed
+            await _drop(library, content)
         raise
     if content.recorded_key != content.key:
         await _drop(library, content)
@@ -148,6 +149,11 @@ async def _put(library: Library, content: Ingested) -> None:
             )
         )
     await asyncio.gather(*puts)
+
+
+async def _is_recorded(library: Library, content: Ingested) -> bool:
+    async with library.database.read() as session:
+        return await session.scalar(select(File.id).where(File.key == content.key)) is not None
 
 
 async def _drop(library: Library, content: Ingested) -> None:

@@ -68,7 +68,10 @@ def _claim_of_name(file_name: str) -> str | None:
     """The media type that an extension stands for; None where it is unknown, and claims nothing."""
     extension = PurePosixPath(file_name.lower()).suffix
     known = find_format_by_extension(extension.removeprefix(".")) if extension else None
-    return known.media_type if known else _KNOWN_TYPES.types_map[True].get(extension)
+    if known:
+        return known.media_type
+    claimed = _KNOWN_TYPES.types_map[True].get(extension)
+    return None if claimed == "application/octet-stream" else claimed
 
 
 def _agree(found: Format, claimed_type: str) -> bool:

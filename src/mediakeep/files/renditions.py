@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +13,7 @@ from typing import Final
 import structlog
 from pydantic_core import from_json, to_json
 
-from mediakeep.errors import NotFound
+from mediakeep.errors import NotFound, UndecodableMedia
 from mediakeep.files.models import File
 from mediakeep.library import Library
 from mediakeep.media.formats import get_format
@@ -64,6 +65,10 @@ class Rendition:
     media_type: str
     sha256: str
 
+
+#: How long one that could not be made is not tried again, and how many of those are remembered.
+_RETRY_SECONDS: Final = 300.0
+_MOST_FAILURES: Final = 1000
 
 WAVEFORM_WIDTH: Final = 1800
 WAVEFORM_HEIGHT: Final = 280
@@ -148,7 +153,11 @@ async def find_or_make(library: Library, source: Source, recipe: Recipe) -> byte
 
 
 class RenditionCache:
-    """The last renditions asked of this process, up to `max_bytes`; one asked several times at once is made once."""
+    """The last renditions asked of this process, up to `max_bytes`; one asked several times at once is made once.
+
+    A file that cannot be decoded is not tried again for a while: anybody may ask, and each try may take all the time
+    that decoding is allowed.
+    """
 
     def __init__(self, library: Library, *, max_bytes: int = 64 << 20) -> None:
         self._library = library
@@ -156,6 +165,7 @@ class RenditionCache:
         self._kept: OrderedDict[str, Rendition] = OrderedDict()
         self._kept_bytes = 0
         self._under_way: dict[str, asyncio.Future[Rendition]] = {}
+        self._failed: OrderedDict[str, tuple[float, UndecodableMedia]] = OrderedDict()
 
     async def get(self, source: Source, recipe: Recipe) -> Rendition:
         """Raises as `find_or_make` does."""
@@ -163,6 +173,9 @@ class RenditionCache:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
+        failed_at, failure = self._failed.get(key, (-_RETRY_SECONDS, None))
+        if failure is not None and time.monotonic() - failed_at < _RETRY_SECONDS:
+            raise UndecodableMedia(failure.detail)
         work = self._under_way.get(key)
         if work is None:
             work = self._under_way[key] = asyncio.ensure_future(self._fetch(source, recipe, key))
@@ -173,6 +186,12 @@ class RenditionCache:
     async def _fetch(self, source: Source, recipe: Recipe, key: str) -> Rendition:
         try:
             body = await find_or_make(self._library, source, recipe)
+        except UndecodableMedia as error:
+            self._failed[key] = (time.monotonic(), error)
+            self._failed.move_to_end(key)
+            if len(self._failed) > _MOST_FAILURES:
+                self._failed.popitem(last=False)
+            raise
         finally:
             del self._under_way[key]
         rendition = Rendition(

@@ -97,7 +97,7 @@ async def _note_orphans(library: Library, grace: float) -> int:
 
 
 async def _delete_noted_orphans(library: Library, grace: float) -> int:
-    """Delete what an earlier sweep noted, after one more look in the transaction that forgets the note."""
+    """Delete what an earlier sweep noted, after one more look whether a row has come to it."""
     deleted = 0
     limit = datetime.now(UTC) - timedelta(seconds=grace)
     while True:

@@ -10,6 +10,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from mediakeep.assets.queries import Served, find_served
+from mediakeep.assets.text import clean_file_name
 from mediakeep.errors import InvalidInput, MediakeepError, NotFound, UndecodableMedia
 from mediakeep.files.renditions import (
     THUMBNAIL,
@@ -77,7 +78,7 @@ async def _file(request: Request, served: Served, access: _Access) -> Content:
         size=served.size,
         sha256=served.sha256,
         modified_at=served.created_at,
-        name=served.name,
+        name=_download_name(served),
         max_age=access.max_age,
         embeddable=access.embeddable,
         key=served.key,
@@ -109,7 +110,10 @@ async def _rendition(request: Request, served: Served, access: _Access, recipe: 
         format=served.format,
         family=get_format(served.format).family,
     )
-    rendition = await renditions.get(source, recipe)
+    try:
+        rendition = await renditions.get(source, recipe)
+    except UndecodableMedia as error:
+        raise NotFound(f"This asset has no {recipe.name}: {error.detail}") from error
     stem = served.name.rpartition(".")[0] or served.name
     return Content(
         media_type=rendition.media_type,
@@ -122,6 +126,13 @@ async def _rendition(request: Request, served: Served, access: _Access, recipe: 
         body=rendition.body,
         attachment=_is_download(request),
     )
+
+
+def _download_name(served: Served) -> str:
+    """The asset's name as that of a file, with the extension of what it is unless it has one."""
+    extensions = tuple(f".{one}" for one in get_format(served.format).extensions)
+    has_one = served.name.lower().endswith(extensions)
+    return clean_file_name(served.name if has_one else f"{served.name}.{served.format}")
 
 
 def _is_download(request: Request) -> bool:
@@ -168,14 +179,12 @@ def openapi_paths(prefix: str) -> dict[str, Any]:
             "A JPEG of at most 512 px on the long side: a small version of an image, a video's frame at 1 s, a PDF's "
             "first page, the drawn waveform of audio.",
             {"image/jpeg": _BINARY},
-            UndecodableMedia,
             missing="This asset has no thumbnail",
         ),
         f"{path}/waveform": _described(
             "Get the waveform",
             "Peaks of an audio asset as JSON, or drawn with `format=png`.",
             {"application/json": _PEAKS, "image/png": _BINARY},
-            UndecodableMedia,
             InvalidInput,
             missing="This asset has no waveform",
             parameters=[_query("format", {"type": "string", "enum": ["json", "png"]})],
@@ -196,7 +205,6 @@ def _described(
         *errors,
         not_found=missing,
         invalid_input="format is json or png.",
-        undecodable_media="The image is truncated or damaged and cannot be decoded.",
     )
     part = {**_HEADERS, "Content-Range": _header("Which part this is.", "bytes 0-1023/153600")}
     operation = {

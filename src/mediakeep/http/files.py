@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 # https://github.com/w3c/webappsec-csp: a file opened as a page of its own can run nothing and load nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src 'self'; sandbox"
 # The browser's PDF viewer is a page that a sandbox would keep from starting.
-_PDF_POLICY = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; plugin-types application/pdf"
+_PDF_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 #: The sentence of a 412.
 OTHER_VERSION = "The file is another version than the request asks for."

@@ -35,6 +35,9 @@ class RequestLog:
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if "\0" in scope["path"]:
+            # PostgreSQL's text cannot hold it. Nothing has such an id, and nothing has this one.
+            scope = {**scope, "path": scope["path"].replace("\0", "\ufffd")}
         started = time.perf_counter()
         status = 0
 

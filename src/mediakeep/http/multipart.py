@@ -58,7 +58,7 @@ async def receive_form(request: Request, scratch: Path, *, policy: Policy) -> As
         on_size=policy.check_size,
         on_head=lambda head: policy.check_type(head, file_name=form.file_name, declared=form.media_type),
     ) as receiver:
-        await _FormReader(form, receiver, boundary).read(request)
+        await _FormReader(form, receiver, boundary, policy).read(request)
         if form.received is None:
             raise InvalidInput("The form has no file part named 'file'.", field="file")
         if form.received.size == 0:
@@ -74,13 +74,13 @@ def _boundary(request: Request) -> str:
 
 
 class _FormReader:
-    def __init__(self, form: Form, receiver: Receiver, boundary: str) -> None:
+    def __init__(self, form: Form, receiver: Receiver, boundary: str, policy: Policy) -> None:
         self.form = form
+        self.policy = policy
         self.receiver = receiver
         self.boundary = boundary
         self.part: MultipartSegment | None = None
         self.value = bytearray()
-        self.other_bytes = 0
 
     async def read(self, request: Request) -> None:
         try:
@@ -91,7 +91,11 @@ class _FormReader:
                 max_segment_count=MAX_PARTS,
             )
             with parser:
+                size = 0
                 async for chunk in request.stream():
+                    size += len(chunk)
+                    if size > self.policy.max_bytes + OVERHEAD_BYTES:
+                        raise self.policy.too_large(None)
                     if chunk and not parser.closed:
                         for event in parser.parse(bytes(chunk)):
                             await self._take(event)

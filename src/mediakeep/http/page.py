@@ -18,7 +18,7 @@ _PAGE = """<!doctype html>
 <title>Mediakeep</title>
 <style>
   :root { color-scheme: light dark; }
-  body { font: 17px/1.6 system-ui, sans-serif; max-width: 38rem; margin: 12vh auto 4rem; padding: 0 1.25rem; }
+  body { font: 17px/1.6 system-ui, sans-serif; max-width: 44rem; margin: 12vh auto 4rem; padding: 0 1.25rem; }
   h1 { font-size: 2rem; letter-spacing: -.02em; margin: 0 0 .25rem; }
   p.lead { margin: 0 0 2rem; opacity: .8; }
   ul { padding: 0; list-style: none; }

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from mediakeep.errors import InvalidInput, MediakeepError, Unavailable
@@ -125,6 +126,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(PoolTimeout, _database)
+    app.add_exception_handler(ConnectionError, _database)  # asyncpg's, where nothing listens
+    app.add_exception_handler(ClientDisconnect, _gone)
 
 
 async def _ours(_request: Request, error: Exception) -> Response:
@@ -179,12 +182,19 @@ def _allowed_methods(request: Request) -> list[str]:
 
 async def _database(_request: Request, error: Exception) -> Response:
     """A database that is down or overloaded is worth trying again; anything else is a fault of ours."""
-    if isinstance(error, OperationalError | PoolTimeout) or getattr(error, "connection_invalidated", False):
+    if isinstance(error, OperationalError | PoolTimeout | ConnectionError) or getattr(
+        error, "connection_invalidated", False
+    ):
         log.error(
             "database.unavailable", error=type(error).__name__, cause=str(error.__cause__ or error)[:500]
         )
         return problem_of(Unavailable("The database does not answer. Try again in a moment."))
     raise error
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """The client went away while it was sending; nobody reads this."""
+    return problem(400, "The request ended too early.")
 
 
 def internal_error() -> Response:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 
 def _not_a_number(value: object) -> object:
@@ -13,8 +13,15 @@ def _not_a_number(value: object) -> object:
     return value
 
 
-#: A time as callers write it, with or without a zone.
-GivenTime = Annotated[datetime, BeforeValidator(_not_a_number)]
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("it must be a time between the years 1 and 9999") from error
+
+
+#: A time as callers write it, in UTC where no zone is given; arrives in UTC.
+GivenTime = Annotated[datetime, BeforeValidator(_not_a_number), AfterValidator(_in_utc)]
 
 
 def zulu(time: datetime) -> str:

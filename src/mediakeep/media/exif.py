@@ -17,6 +17,9 @@ _TEXTS = {0x010F: "camera_make", 0x0110: "camera_model"}
 _EXIF_NUMBERS = {0x829D: "f_number", 0x829A: "exposure_seconds", 0x920A: "focal_length_mm"}
 _LENS, _TAKEN_AT, _OFFSET, _ISO = 0xA434, 0x9003, 0x9011, 0x8827
 
+# What no camera exceeds, in seconds, millimetres or metres; a broken tag may be 1e300.
+_MOST = 1e6
+
 # Pillow parses tags lazily and raises whatever a broken one makes it stumble over.
 _BROKEN = (
     ValueError,
@@ -56,7 +59,7 @@ def _details(main: Mapping[int, Any], photo: Mapping[int, Any]) -> dict[str, Det
         details["taken_at"] = taken_at
     for tag, name in _EXIF_NUMBERS.items():
         number = _number(photo.get(tag))
-        if number:
+        if number and 0 < number < _MOST:
             details[name] = round(number, 6)
     iso = photo.get(_ISO)
     if isinstance(iso, int) and iso > 0:
@@ -71,7 +74,7 @@ def _location(gps: Mapping[int, Any]) -> dict[str, float] | None:
         return None
     location = {"latitude": latitude, "longitude": longitude}
     altitude = _number(gps.get(6))
-    if altitude is not None:
+    if altitude is not None and abs(altitude) < _MOST:
         below_sea = gps.get(5) in {1, b"\1"}
         location["altitude"] = round(-altitude if below_sea else altitude, 2)
     return location

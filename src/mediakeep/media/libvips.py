@@ -113,8 +113,6 @@ def _to_pixels(image: Picture) -> Pixels:
         image = image.colourspace("srgb")
     if image.bands > 4:  # a TIFF may have any number of further channels
         image = image.extract_band(0, n=3)
-    if image.bands < 3:
-        raise UndecodableMedia(DAMAGED)
     if image.format != "uchar":
         image = image.cast("uchar")
     pixels: Pixels = image.numpy()

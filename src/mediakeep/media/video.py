@@ -23,7 +23,7 @@ MAX_POSTER_FRAMES = 120
 _MAX_PACKETS_TO_FIRST_FRAME = 600
 
 # ISO 6709, as QuickTime and Android write it: +52.5163+013.3777+034.500/
-_PLACE = re.compile(r"([+-]\d{1,2}(?:\.\d+)?)([+-]\d{1,3}(?:\.\d+)?)([+-]\d+(?:\.\d+)?)?")
+_PLACE = re.compile(r"([+-]\d{1,2}(?:\.\d+)?)([+-]\d{1,3}(?:\.\d+)?)([+-]\d{1,6}(?:\.\d+)?)?(?!\d)")
 _PLACE_TAGS = ("com.apple.quicktime.location.iso6709", "location", "location-eng", "xyz")
 _TIME_TAGS = ("com.apple.quicktime.creationdate", "creation_time")
 _CAMERA_TAGS = {

@@ -31,12 +31,14 @@ _KINDS = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 COPIES_BYTES = 2 << 30
 
 _PART_BYTES = 5 << 20  # the least that S3 takes; 10,000 parts are 48 GB
-_PARTS_AT_ONCE = 4
+# Many uploads at a time must not add up to much memory: each part is held while it is sent.
+_PARTS_AT_ONCE = 2
+_PUTS_AT_ONCE = 3
 _BATCH = 1000  # what one list or delete request covers
 _LONGEST_SIGN = timedelta(days=7)  # S3's limit
 
 # `timeout` covers a whole answer, however slowly its reader takes it, so stalls are told by `read_timeout`.
-# That one runs while a request is sent as well: four parts at a time need 1.4 Mbit/s.
+# That one runs while a request is sent as well: two parts at a time need 0.7 Mbit/s.
 _READING = {"connect_timeout": "3s", "read_timeout": "20s", "timeout": "6h"}
 _WRITING = _READING | {"read_timeout": "120s"}
 _RETRY = {
@@ -74,13 +76,15 @@ class ObjectStore:
         self._writing_store = _connect(url, options, _WRITING)
         self.scratch = scratch
         folders.make_private(scratch)
+        self._puts = asyncio.Semaphore(_PUTS_AT_ONCE)
         self._copies = LocalCopies(scratch, budget_bytes=copies_bytes, download=self._download)
 
     async def put(self, key: str, source: Path, *, media_type: str) -> None:
         # A conditional put holds the whole file in memory, and not every server knows it. Keys are random.
         if await self.stat(key):
             raise FileExistsError(key)
-        await self._put(key, source, media_type)
+        async with self._puts:
+            await self._put(key, source, media_type)
         await asyncio.to_thread(source.unlink, missing_ok=True)
 
     async def put_bytes(self, key: str, data: bytes, *, media_type: str) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import AfterValidator
 
 from mediakeep import assets
 from mediakeep.assets.metadata import check_metadata
@@ -43,6 +44,15 @@ _COLLECTIONS = {
 }
 
 
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("it must not contain NUL characters")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_without_nul)]
+
+
 @router.get(
     "",
     response_model=list[Asset],
@@ -60,9 +70,9 @@ async def list_assets(
     personaId: Annotated[str | None, Query(description="Assets of this persona.")] = None,  # noqa: N803
     projectId: Annotated[str | None, Query(description="Assets of this project.")] = None,  # noqa: N803
     asset_type: Annotated[AssetType | None, Query(description="Assets of this type.")] = None,
-    tag: Annotated[str | None, Query(description="Assets with this tag, in whatever case.")] = None,
+    tag: Annotated[_Text | None, Query(description="Assets with this tag, in whatever case.")] = None,
     q: Annotated[
-        str, Query(max_length=1000, description="Words that the name, description or tags hold.")
+        _Text, Query(max_length=1000, description="Words that the name, description or tags hold.")
     ] = "",
     created_after: Annotated[
         GivenTime | None, Query(description="ISO 8601; UTC where no zone is given.")
@@ -83,10 +93,10 @@ async def list_assets(
         persona_id=personaId,
         project_id=projectId,
         types=(asset_type,) if asset_type else (),
-        tag=tag,
+        tag=None if tag is None else tag.strip(),
         words=tuple(q.split())[:MAX_WORDS],
-        created_after=_in_utc(created_after),
-        created_before=_in_utc(created_before),
+        created_after=created_after,
+        created_before=created_before,
     )
     page = Page(limit=limit, offset=offset, sort_by=sort_by, descending=sort_order == "desc")
     base = base_url(request)
@@ -208,12 +218,6 @@ def _columns(changes: AssetChanges) -> dict[str, Any]:
             case _:
                 columns[_COLLECTIONS[field]] = None if value is None else str(value)
     return columns
-
-
-def _in_utc(time_given: datetime | None) -> datetime | None:
-    if time_given is not None and time_given.tzinfo is None:
-        return time_given.replace(tzinfo=UTC)
-    return time_given
 
 
 def _json(text: str, headers: dict[str, str] | None = None) -> Response:

@@ -17,7 +17,7 @@ from pydantic.config import JsonDict
 from mediakeep.accounts.actor import Scope
 from mediakeep.accounts.passwords import MAX_CHARACTERS, MIN_CHARACTERS
 from mediakeep.http.times import zulu
-from mediakeep.http.v2.schemas import WholeNumber
+from mediakeep.http.v2.schemas import NO_TRUTH_VALUE
 
 Email = Annotated[
     str, Field(max_length=320, examples=["you@example.com"], description="Also the name to log in with.")
@@ -116,12 +116,11 @@ class NewKey(BaseModel):
     scopes: list[Scope] = Field(
         ["read", "write"], min_length=1, description="`admin` may be given by admins only."
     )
-    expires_in_days: WholeNumber | None = Field(None, ge=1, le=3650, description="Null: never.")
-    uploads_per_minute: WholeNumber | None = Field(
-        None,
-        ge=0,
-        le=100_000,
-        description="A limit of its own, given by admins only; 0 is none. Null: the server's.",
+    expires_in_days: Annotated[int, Field(ge=1, le=3650), NO_TRUTH_VALUE] | None = Field(
+        None, description="Null: never."
+    )
+    uploads_per_minute: Annotated[int, Field(ge=0, le=100_000), NO_TRUTH_VALUE] | None = Field(
+        None, description="A limit of its own, given by admins only; 0 is none. Null: the server's."
     )
 
 

@@ -105,8 +105,8 @@ def _no_truth_value(value: object) -> object:
     return value
 
 
-#: Python takes `true` for 1.
-WholeNumber = Annotated[int, BeforeValidator(_no_truth_value)]
+#: For whole numbers, since Python takes `true` for 1. Comes last: what stands before it is in the schema.
+NO_TRUTH_VALUE = BeforeValidator(_no_truth_value)
 
 _Tag = Annotated[
     str,
@@ -148,9 +148,8 @@ _SIGNED = "expires=1763289000&signature=3q2-7wUAAAB5m0bZ1lq4o2f8T7s6r5xvYk9dEw1h
 class SignRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"expires_in": 3600}]})
 
-    expires_in: WholeNumber = Field(
-        ge=1,
-        description="How long the URL is good for, seconds; at most a week unless set otherwise.",
+    expires_in: Annotated[int, Field(ge=1), NO_TRUTH_VALUE] = Field(
+        description="How long the URL is good for, seconds; at most a week unless set otherwise."
     )
 
 
