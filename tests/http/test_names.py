@@ -166,12 +166,14 @@ async def test_every_filter_finds_what_is_called_so_and_nothing_breaks(owner, as
     for name in sendable:
         body = json.dumps({"name": name, "tags": [name]})
         is_stored = not is_refused(await owner.patch(path, content=body, headers=JSON))
-        for query in ({"q": name}, {"tag": name}, {"clientId": name}, {"personaId": name}):
-            answer = await owner.get("/api/v2/assets", params=query)
+        # SQLite knows upper and lower case of ASCII alone.
+        has_plain_case = name.lower() == re.sub("[A-Z]", lambda mark: mark[0].lower(), name)
+        for field in ("q", "tag", "clientId", "personaId"):
+            answer = await owner.get("/api/v2/assets", params={field: name})
             if is_refused(answer):
                 assert not is_stored or len(name) > 64
-            elif is_stored and query.keys() & {"q", "tag"}:
-                assert [one["id"] for one in answer.json()] == [asset["id"]], query
+            elif is_stored and (field == "tag" or (field == "q" and has_plain_case)):
+                assert [one["id"] for one in answer.json()] == [asset["id"]], (field, name)
 
 
 async def test_no_header_breaks_anything(owner, api, asset, names, in_headers):

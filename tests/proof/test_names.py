@@ -17,7 +17,8 @@ from tests.http.test_names import (  # noqa: F401 the same tests, here with all 
     test_no_member_s_name_breaks_anything,
     test_no_password_breaks_anything,
 )
-from tests.samples.names import some_names
+from tests.proof.report import write_row
+from tests.samples.names import NAMES, some_names
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -25,3 +26,13 @@ pytestmark = pytest.mark.timeout(1800)
 @pytest.fixture
 def names():
     return some_names(0, step=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def row(request):
+    """The line in docs/proof.md, once all of them have run."""
+    before = request.session.testsfailed
+    yield
+    failed = request.session.testsfailed - before
+    done = f"{len(NAMES)} hostile strings as names, tags, texts, filters, headers, addresses, on both engines"
+    write_row("S6 names", done, f"{failed} of the tests failed")

@@ -38,17 +38,17 @@ def about(call: str, path: Path) -> Call:
     return call, path.stat().st_ino
 
 
-async def test_put_syncs_the_file_and_new_folders_then_renames_then_syncs_the_folder(
+async def test_put_makes_folders_durable_then_renames_then_syncs_the_file_and_its_folder(
     disk_store: DiskStore, make_source: MakeSource, calls: list[Call]
 ) -> None:
     await disk_store.put("files/ab/cd/one", make_source(disk_store), media_type="image/png")
     root = disk_store.root
     assert calls == [
-        about("fsync", root / "files/ab/cd/one"),
         about("fsync", root),
         about("fsync", root / "files"),
         about("fsync", root / "files/ab"),
         about("rename", root / "files/ab/cd/one"),
+        about("fsync", root / "files/ab/cd/one"),
         about("fsync", root / "files/ab/cd"),
     ]
 
@@ -60,7 +60,7 @@ async def test_put_into_a_known_folder_syncs_the_file_and_that_folder_only(
     calls.clear()
     await disk_store.put("files/ab/cd/two", make_source(disk_store), media_type="image/png")
     two = disk_store.root / "files/ab/cd/two"
-    assert calls == [about("fsync", two), about("rename", two), about("fsync", two.parent)]
+    assert calls == [about("rename", two), about("fsync", two), about("fsync", two.parent)]
 
 
 async def test_put_does_not_trust_that_another_process_synced_the_folder_it_made(

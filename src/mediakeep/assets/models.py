@@ -45,6 +45,8 @@ class Asset(Base):
     #: The name that the file came with; what a download is called.
     file_name: Mapped[str] = mapped_column(String(255))
     description: Mapped[str] = mapped_column(Text, default="")
+    #: Name and description without case, in which words are looked for.
+    folded: Mapped[str] = mapped_column(Text)
     tags: Mapped[list[str]] = mapped_column(Json, default=list)
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", Json, default=dict)
     visibility: Mapped[str] = mapped_column(String(7))

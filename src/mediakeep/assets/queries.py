@@ -218,7 +218,7 @@ def _parameters(filters: Filters) -> Iterator[tuple[str, Value]]:
         elif name == "tag":
             yield name, fold(str(value))
         elif name.startswith("words_"):
-            yield name, f"%{_escaped(str(value).lower())}%"
+            yield name, f"%{_escaped(fold(str(value)))}%"
         else:
             yield name, value
 
@@ -272,8 +272,7 @@ def _contains(name: str) -> ColumnElement[bool]:
     word = bindparam(name, type_=Asset.name.type)
     tagged = select(AssetTag.asset_id).join(Tag, Tag.id == AssetTag.tag_id)
     return or_(
-        func.lower(Asset.name).like(word, escape="/"),
-        func.lower(Asset.description).like(word, escape="/"),
+        Asset.folded.like(word, escape="/"),
         Asset.id.in_(tagged.where(Tag.owner_id == Asset.owner_id, Tag.folded.like(word, escape="/"))),
     )
 

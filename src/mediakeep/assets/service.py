@@ -57,6 +57,7 @@ async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: Re
         "name": new.name,
         "file_name": new.file_name,
         "description": new.description,
+        "folded": _folded(new.name, new.description),
         "tags": new.tags,
         "metadata": {},
         "visibility": new.visibility,
@@ -87,6 +88,7 @@ async def update(session: AsyncSession, actor: Actor, public_id: str, changes: d
     columns = {name: value for name, value in changes.items() if name not in given}
     for name, value in {**columns, **dict.fromkeys(given), **owned}.items():
         setattr(asset, name, value)
+    asset.folded = _folded(asset.name, asset.description)
     asset.updated_at = now_plus()
     if "tags" in changes:
         await _set_tags(session, asset.owner_id, asset.id, changes["tags"])
@@ -126,6 +128,10 @@ async def _get_for_change(session: AsyncSession, public_id: str) -> Asset:
     if asset is None:
         raise NotFound(NOT_FOUND)
     return asset
+
+
+def _folded(name: str, description: str) -> str:
+    return fold(f"{name}\n{description}")
 
 
 async def _set_tags(session: AsyncSession, owner_id: int, asset_id: int, names: list[str]) -> None:

@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 _IS_AWAY = (
     OSError,
     sqlite3.OperationalError,
-    asyncpg.InterfaceError,
+    asyncpg.exceptions.InterfaceError,
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,

@@ -139,9 +139,14 @@ class DiskStore:
         with source.open("rb") as file:
             os.fchmod(file.fileno(), 0o600)
             os.utime(file.fileno())  # it is in the store from now on, however long it took to arrive
-            os.fsync(file.fileno())
-        self._rename(source, target, self._make_durable)
-        folders.sync(target.parent)
+            self._rename(source, target, self._make_durable)
+            try:
+                # Nobody knows the name yet. A journaling file system writes both in one go in this order.
+                os.fsync(file.fileno())
+                folders.sync(target.parent)
+            except BaseException:
+                target.rename(source)
+                raise
         return True
 
     def _replace(self, target: Path, data: bytes) -> None:

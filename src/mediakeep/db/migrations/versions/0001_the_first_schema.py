@@ -347,6 +347,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("file_name", sa.String(length=255), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("folded", sa.Text(), nullable=False),
         sa.Column("tags", Json, nullable=False),
         sa.Column("metadata", Json, nullable=False),
         sa.Column("visibility", sa.String(length=7), nullable=False),
