@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from mediakeep import __version__, features
 from mediakeep.accounts.secrets import load_secret_key
+from mediakeep.files.identity import check_store
 from mediakeep.files.renditions import RenditionCache
 from mediakeep.http import delivery, health, openapi, page
 from mediakeep.http.legacy import assets as legacy
@@ -76,6 +77,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     async with AsyncExitStack() as stack:
         library = await stack.enter_async_context(open_library(settings))
+        await check_store(library)
         app.state.library = library
         app.state.renditions = RenditionCache(library)
         if settings.embedded_worker:
@@ -98,6 +100,11 @@ def _middleware(settings: Settings) -> list[Middleware]:
                 "X-Request-ID",
                 "Idempotency-Key",
                 "Range",
+                "If-Match",
+                "If-Modified-Since",
+                "If-None-Match",
+                "If-Range",
+                "If-Unmodified-Since",
             ],
             expose_headers=[
                 "Content-Disposition",

@@ -12,6 +12,7 @@ MediakeepError
 ├── InvalidInput         422  a field does not validate
 ├── RateLimited          429  too often
 └── Unavailable          503  a part of the service does not answer; try again
+    └── CommitUnconfirmed     the database did not say whether it has committed
 
 SettingsError            the server does not start: a setting is wrong
 """
@@ -101,6 +102,13 @@ class Unavailable(MediakeepError):
 
     def __init__(self, detail: str, *, retry_after_seconds: int = 2) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
+
+
+class CommitUnconfirmed(Unavailable):
+    """The database did not say whether it has committed."""
+
+    def __init__(self) -> None:
+        super().__init__("The database does not answer. Try again in a moment.")
 
 
 class SettingsError(Exception):

@@ -59,6 +59,7 @@ def keep(
                 type="image",
                 name="a",
                 file_name="a",
+                folded="a",
                 visibility="public",
                 size=file.size,
                 updated_at=now_plus(),

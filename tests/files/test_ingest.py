@@ -2,10 +2,13 @@ import asyncio
 from asyncio import CancelledError
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from mediakeep.errors import Conflict, UndecodableMedia
+from mediakeep.errors import CommitUnconfirmed, Conflict, UndecodableMedia
 from mediakeep.files.ingest import ingest
+from mediakeep.files.models import File
 from tests.samples import pictures
 
 
@@ -62,15 +65,24 @@ async def test_a_refusal_after_storing_drops_the_bytes(fail_with, keys, rows):
     assert await rows() == []
 
 
-@pytest.mark.parametrize(
-    "error", [OperationalError("COMMIT", {}, OSError()), ConnectionResetError(), CancelledError()]
-)
+@pytest.mark.parametrize("error", [CommitUnconfirmed(), CancelledError()])
 async def test_bytes_stay_where_nobody_knows_whether_the_commit_came_to_pass(fail_with, keys, rows, error):
     """The sweep removes them if it did not; a row without bytes would be a loss."""
     with pytest.raises(type(error)):
         await fail_with(error)
     assert len(await keys()) == 2
     assert await rows() == []
+
+
+@pytest.mark.parametrize("failure", [OperationalError("COMMIT", {}, OSError()), ConnectionResetError()])
+async def test_a_commit_that_fails_is_one_that_nobody_knows_of(library, monkeypatch, failure):
+    async def fail(_session):
+        raise failure
+
+    monkeypatch.setattr(AsyncSession, "commit", fail)
+    with pytest.raises(CommitUnconfirmed):
+        async with library.database.write():
+            pass
 
 
 @pytest.mark.parametrize("error", [Conflict("no"), LookupError(), CancelledError()], ids=repr)
@@ -92,3 +104,14 @@ async def test_a_file_that_cannot_be_decoded_is_not_stored(library, received, ke
         async with ingest(library, received(pictures.jpeg()[:3000])):
             pytest.fail("it was taken")
     assert await keys() == set()
+
+
+async def test_an_upload_of_content_whose_bytes_are_lost_brings_them_back(library, keep, keys):
+    file, _ = await keep(pictures.jpeg())
+    await library.store.delete([file.key])
+    again, _ = await keep(pictures.jpeg())
+    assert again.id == file.id
+    async with library.database.read() as session:
+        key = await session.scalar(select(File.key).where(File.id == file.id))
+    assert await library.store.read_bytes(key) == pictures.jpeg()
+    assert [one for one in await keys() if one.startswith("files/")] == [key]

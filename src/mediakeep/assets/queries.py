@@ -244,7 +244,9 @@ def _list_queries(
     page = page.limit(bindparam("limit", type_=File.id.type)).offset(bindparam("offset", type_=File.id.type))
     wanted = page.subquery()
     listed = _joined(count.scalar_subquery().label("total"), *_columns(shape))
-    return HotQuery(listed.join(wanted, wanted.c.id == Asset.id).order_by(*order)), HotQuery(count)
+    scans = any(name.startswith("words_") for name in names)
+    page_query = listed.join(wanted, wanted.c.id == Asset.id).order_by(*order)
+    return HotQuery(page_query, is_scan=scans), HotQuery(count, is_scan=scans)
 
 
 def _condition(name: str, *, everyones: bool) -> ColumnElement[bool]:

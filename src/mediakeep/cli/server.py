@@ -16,6 +16,7 @@ from mediakeep.accounts.secrets import load_secret_key, setup_code
 from mediakeep.db import Database, open_database
 from mediakeep.db import migrate as migrations
 from mediakeep.errors import SettingsError
+from mediakeep.files.identity import check_store
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
 from mediakeep.settings import PREFIX, Settings, load_settings
@@ -105,6 +106,7 @@ async def _work(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_library(settings) as library:
         await _wait_for_schema(library.database)
+        await check_store(library)
         async with Worker(library):
             log.info("worker.started", tasks=len(features.task_modules))
             await stop.wait()

@@ -9,6 +9,7 @@ from mediakeep import features
 from mediakeep.db.migrate import ANOTHER_VERSION, is_current
 from mediakeep.errors import SettingsError
 from mediakeep.files.fsck import check_library
+from mediakeep.files.identity import check_store
 from mediakeep.files.sweep import Swept, sweep
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
@@ -32,6 +33,7 @@ def fsck(*, verify_content: bool, repair: bool) -> None:
         async with open_library(settings) as library:
             if not await is_current(library.database):
                 raise SettingsError(ANOTHER_VERSION)
+            await check_store(library)
             async for problem in check_library(library, verify_content=verify_content, repair=repair):
                 click.echo(f"{problem.kind}: {problem.subject}{' (repaired)' if problem.repaired else ''}")
                 problems += not problem.repaired
@@ -52,6 +54,7 @@ def gc() -> None:
         async with open_library(settings) as library:
             if not await is_current(library.database):
                 raise SettingsError(ANOTHER_VERSION)
+            await check_store(library)
             return await sweep(library)
 
     swept = asyncio.run(work())

@@ -10,7 +10,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from mediakeep.db.hot import READER_PRAGMAS, HotQuery, SqliteReaders, Value
 from mediakeep.db.sqlite_writer import connect_writer
-from mediakeep.errors import SettingsError, Unavailable
+from mediakeep.errors import CommitUnconfirmed, SettingsError, Unavailable
 from mediakeep.settings import Settings
 
 _MIB = 1 << 20
@@ -58,6 +58,8 @@ class Database:
         self.read_engine = read_engine
         self._turns = _Turns(sqlite.with_name("db.lock")) if sqlite else None
         self._sqlite_readers = SqliteReaders(sqlite) if sqlite else None
+        # Of their own, so that nobody's slow search keeps others from being known.
+        self._sqlite_scanners = SqliteReaders(sqlite) if sqlite else None
         #: Called with the session's `info` after each commit that succeeded.
         self.after_commit: list[Callable[[dict[Any, Any]], None]] = []
 
@@ -77,7 +79,11 @@ class Database:
             except BaseException:
                 await uninterrupted(session.rollback())
                 raise
-            await uninterrupted(session.commit())
+            try:
+                await uninterrupted(session.commit())
+            except Exception as error:
+                log.exception("database.commit_unconfirmed")
+                raise CommitUnconfirmed from error
         for call in self.after_commit:
             call(session.info)
 
@@ -99,8 +105,8 @@ class Database:
             raise Unavailable("The database does not answer. Try again in a moment.") from error
 
     async def _fetch(self, query: HotQuery, values: Mapping[str, Value]) -> Sequence[Sequence[Any]]:
-        if self._sqlite_readers:
-            readers = self._sqlite_readers
+        readers = self._sqlite_scanners if query.is_scan else self._sqlite_readers
+        if readers:
             work = partial(readers.fetch, *query.for_sqlite(values))
             return await asyncio.get_running_loop().run_in_executor(readers.threads, work)
         sql, parameters = query.for_postgresql(values)
@@ -122,9 +128,10 @@ class Database:
     async def close(self) -> None:
         await self.read_engine.dispose()
         async with self.turn():  # the last connection to leave checkpoints
+            for readers in (self._sqlite_readers, self._sqlite_scanners):
+                if readers:
+                    await asyncio.to_thread(readers.close)
             await self.write_engine.dispose()
-        if self._sqlite_readers:
-            await asyncio.to_thread(self._sqlite_readers.close)
         if self._turns:
             self._turns.close()
 
@@ -178,7 +185,9 @@ async def uninterrupted(work: Coroutine[Any, Any, _T]) -> _T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):  # who cancels twice has to wait as well
+                await asyncio.wait([task])
         raise
 
 

@@ -6,6 +6,7 @@ column is to be cast to text, booleans may be numbers, times are what `as_time` 
 
 import sqlite3
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ from typing import Any
 from sqlalchemy import Select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
+
+#: After so long a query is given up.
+MAX_QUERY_SECONDS = 10.0
+
+_STEPS_BETWEEN_LOOKS = 50_000
 
 Value = str | int | float | datetime | None
 
@@ -37,8 +43,10 @@ class _Compiled:
 class HotQuery:
     """A SELECT over `bindparam`s whose values come with each call. Make one at import, or keep it in a cache."""
 
-    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]], *, is_scan: bool = False) -> None:
         self._statement = statement
+        #: Whether it may have to look at everything.
+        self.is_scan = is_scan
         self._compiled: dict[str, _Compiled] = {}
 
     def on(self, dialect_name: str) -> _Compiled:
@@ -65,15 +73,14 @@ class HotQuery:
 
 
 class SqliteReaders:
-    """A few threads with a read-only connection each. A query is one hop to one of them."""
+    """A few threads with a read-only connection each. A query is one hop to one of them, and ends after some seconds."""
 
-    def __init__(self, path: Path, *, threads: int = 2) -> None:
+    def __init__(self, path: Path, *, threads: int = 2, max_seconds: float = MAX_QUERY_SECONDS) -> None:
         self._path = path
+        self._max_seconds = max_seconds
         self._mine = threading.local()
         self._all: list[sqlite3.Connection] = []
-        self._threads = ThreadPoolExecutor(
-            threads, thread_name_prefix="sqlite-reader", initializer=self._open
-        )
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sqlite-reader")
 
     @property
     def threads(self) -> ThreadPoolExecutor:
@@ -81,7 +88,8 @@ class SqliteReaders:
 
     def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Runs in one of the threads."""
-        connection: sqlite3.Connection = self._mine.connection
+        connection = getattr(self._mine, "connection", None) or self._open()
+        self._mine.ends_at = time.monotonic() + self._max_seconds
         return connection.execute(sql, parameters).fetchall()
 
     def close(self) -> None:
@@ -89,12 +97,14 @@ class SqliteReaders:
         for connection in self._all:
             connection.close()
 
-    def _open(self) -> None:
+    def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        self._mine.connection = connection
-        self._all.append(connection)
         for pragma in READER_PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
+        connection.set_progress_handler(lambda: time.monotonic() > self._mine.ends_at, _STEPS_BETWEEN_LOOKS)
+        self._mine.connection = connection
+        self._all.append(connection)
+        return connection
 
 
 #: What every connection is told that only reads.

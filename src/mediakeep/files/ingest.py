@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Insert, select
+import structlog
+from sqlalchemy import Insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.db.base import insert_on
-from mediakeep.errors import UnsupportedMedia
+from mediakeep.errors import CommitUnconfirmed, UnsupportedMedia
 from mediakeep.files.models import File
 from mediakeep.files.receive import Received
 from mediakeep.files.renditions import THUMBNAIL, rendition_key, rendition_prefix
@@ -32,6 +33,8 @@ from mediakeep.media.render import thumbnail_seconds
 from mediakeep.media.sniff import sniff
 from mediakeep.storage import new_key
 from mediakeep.tasks import enqueue
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,16 +130,16 @@ async def ingest(library: Library, received: Received) -> AsyncIterator[Ingested
     content = Ingested(
         received=received, format=found, facts=facts, key=new_key("files"), public_id=str(uuid.uuid4())
     )
-    await _put(library, content)
     try:
+        await _put(library, content)
         yield content
-    except (SQLAlchemyError, OSError, asyncio.CancelledError):
-        raise  # the commit may have happened: the bytes stay, and the sweep removes them if it has not
+    except (CommitUnconfirmed, asyncio.CancelledError):
+        raise  # the bytes stay, and the sweep removes them where nothing was committed
     except BaseException:
-        if not await _is_recorded(library, content):  # something after the commit may have failed
+        if not await _may_be_recorded(library, content):  # something after the commit may have failed
             await _drop(library, content)
         raise
-    if content.recorded_key != content.key:
+    if content.recorded_key != content.key and not await _heal(library, content):
         await _drop(library, content)
 
 
@@ -148,12 +151,33 @@ async def _put(library: Library, content: Ingested) -> None:
                 rendition_key(content.public_id, THUMBNAIL), content.facts.thumbnail, media_type="image/jpeg"
             )
         )
-    await asyncio.gather(*puts)
+    # Both have ended before anything is dropped.
+    for outcome in await asyncio.gather(*puts, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
-async def _is_recorded(library: Library, content: Ingested) -> bool:
-    async with library.database.read() as session:
-        return await session.scalar(select(File.id).where(File.key == content.key)) is not None
+async def _heal(library: Library, content: Ingested) -> bool:
+    """Give a row whose bytes are lost the ones that were just stored; whether it needed them and took them."""
+    assert content.recorded_key is not None
+    stored = await library.store.stat(content.recorded_key)
+    if stored is not None and stored.size == content.received.size:
+        return False
+    log.error("file.healed", lost=content.recorded_key, key=content.key)
+    async with library.database.write() as session:
+        row = update(File).where(File.sha256 == content.received.sha256, File.key == content.recorded_key)
+        healed = await session.scalar(row.values(key=content.key).returning(File.id))
+    if healed is not None:
+        await library.store.delete_prefix(rendition_prefix(content.public_id))
+    return healed is not None
+
+
+async def _may_be_recorded(library: Library, content: Ingested) -> bool:
+    try:
+        async with library.database.read() as session:
+            return await session.scalar(select(File.id).where(File.key == content.key)) is not None
+    except (SQLAlchemyError, OSError):
+        return True
 
 
 async def _drop(library: Library, content: Ingested) -> None:

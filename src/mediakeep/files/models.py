@@ -42,3 +42,12 @@ class Orphan(Base):
 
     key: Mapped[str] = mapped_column(String(160), primary_key=True)
     found_at: Mapped[datetime] = mapped_column(default=now_plus())
+
+
+class LibraryIdentity(Base):
+    """One row: which library this is. The store holds the same, so that the two cannot be mixed up."""
+
+    __tablename__ = "library"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    public_id: Mapped[str] = mapped_column(PublicId)

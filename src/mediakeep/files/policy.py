@@ -16,6 +16,9 @@ _ONE_FAMILY = (
     frozenset({"heic", "avif"}),
 )
 
+#: What clients send that do not know; the second is what tools for object stores say.
+_CLAIM_NOTHING = frozenset({None, "", "application/octet-stream", "binary/octet-stream"})
+
 # The platform's own tables differ from machine to machine.
 _KNOWN_TYPES = mimetypes.MimeTypes(filenames=())
 
@@ -61,7 +64,7 @@ def _found_type(found: Format | None, head: bytes, declared: str | None) -> str:
 
 
 def _claim_of_type(declared: str | None) -> str | None:
-    return None if declared in {None, "", "application/octet-stream"} else declared
+    return None if declared in _CLAIM_NOTHING else declared
 
 
 def _claim_of_name(file_name: str) -> str | None:

@@ -17,10 +17,11 @@ from mediakeep.errors import NotFound, UndecodableMedia
 from mediakeep.files.models import File
 from mediakeep.library import Library
 from mediakeep.media.formats import get_format
+from mediakeep.media.image import THUMBNAIL_SIDE
 from mediakeep.media.limits import PEAKS_SECONDS, limits_from
 from mediakeep.media.pool import Priority
 from mediakeep.media.render import thumbnail, thumbnail_seconds
-from mediakeep.media.waveform import draw, peaks
+from mediakeep.media.waveform import draw, draw_jpeg, peaks
 from mediakeep.storage import MissingObject
 
 log = structlog.get_logger(__name__)
@@ -70,11 +71,17 @@ class Rendition:
 _RETRY_SECONDS: Final = 300.0
 _MOST_FAILURES: Final = 1000
 
+_WAVEFORM_THUMBNAIL_HEIGHT: Final = 192
 WAVEFORM_WIDTH: Final = 1800
 WAVEFORM_HEIGHT: Final = 280
 
 
 async def _make_thumbnail(library: Library, source: Source) -> bytes:
+    if source.family == "audio":  # the peaks are made anyway, and only once
+        waveform = await find_or_make(library, source, WAVEFORM)
+        return await asyncio.to_thread(
+            draw_jpeg, from_json(waveform), THUMBNAIL_SIDE, _WAVEFORM_THUMBNAIL_HEIGHT
+        )
     async with original(library, source) as path:
         return await library.decoders.run(
             thumbnail,

@@ -35,9 +35,9 @@ async def derive(library: Library, claimed: Claimed) -> None:
     try:
         if file.page_count is not None or source.family != "document":
             picture = await find_or_make(library, source, THUMBNAIL)
-            if source.family != "audio":
+            if file.width is not None or source.family == "document":
                 await _note_fingerprint(library, file, picture)
-        if file.facts.get("audio_codec") and source.family in {"audio", "video"}:
+        if file.facts.get("audio_codec") and file.width is None:
             await find_or_make(library, source, WAVEFORM)
     except (BadRequest, NotFound) as error:
         raise GiveUp(error.detail) from error

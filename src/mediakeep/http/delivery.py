@@ -120,7 +120,7 @@ async def _rendition(request: Request, served: Served, access: _Access, recipe: 
         size=len(rendition.body),
         sha256=rendition.sha256,
         modified_at=served.created_at,
-        name=f"{stem}-{recipe.name}.{recipe.extension}",
+        name=clean_file_name(f"{stem}-{recipe.name}.{recipe.extension}"),
         max_age=access.max_age,
         embeddable=access.embeddable,
         body=rendition.body,

@@ -53,6 +53,9 @@ INLINE_TYPES = frozenset(
 )
 
 
+_NOT_KEPT = {"cache-control": "no-store"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Content:
     """What is answered with: bytes at hand, or under a key in the store.
@@ -84,7 +87,7 @@ async def send_content(content: Content, store: Store, scope: Scope, receive: Re
     common = _validators(content)
     status = precondition_status(headers, etag=content.etag, modified_at=content.modified_at)
     if status == 412:
-        await problem(412, OTHER_VERSION, headers=common)(scope, receive, send)
+        await problem(412, OTHER_VERSION, headers=_NOT_KEPT)(scope, receive, send)
         return
     if status == 304:
         await _send_head(send, 304, common)
@@ -96,7 +99,7 @@ async def send_content(content: Content, store: Store, scope: Scope, receive: Re
                 headers, size=content.size, etag=content.etag, modified_at=content.modified_at
             )
     except RangeNotSatisfiable:
-        refusal = {**common, "content-range": f"bytes */{content.size}", "accept-ranges": "bytes"}
+        refusal = {**_NOT_KEPT, "content-range": f"bytes */{content.size}", "accept-ranges": "bytes"}
         await problem(416, f"The file has {content.size} bytes.", headers=refusal)(scope, receive, send)
         return
     await _send_part(content, part, common, store, scope, receive, send)

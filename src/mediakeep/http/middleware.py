@@ -192,7 +192,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(raw=message["headers"])
                 headers.setdefault("x-content-type-options", "nosniff")
                 headers.setdefault("referrer-policy", "same-origin")
-                if "content-security-policy" not in headers:
+                # A 304 has none of its own: caches would put it in the place of the file's (RFC 9111 section 4.3.4).
+                if "content-security-policy" not in headers and message["status"] != 304:
                     headers["content-security-policy"] = "default-src 'none'; frame-ancestors 'none'"
                 if scope["path"].startswith("/api/"):
                     headers.setdefault("cache-control", "no-store")

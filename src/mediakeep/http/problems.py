@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from socket import gaierror
 from typing import Any
 
 import structlog
@@ -126,7 +127,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _framework)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(PoolTimeout, _database)
-    app.add_exception_handler(ConnectionError, _database)  # asyncpg's, where nothing listens
+    app.add_exception_handler(OSError, _database)  # asyncpg's, where nothing listens
     app.add_exception_handler(ClientDisconnect, _gone)
 
 
@@ -182,14 +183,22 @@ def _allowed_methods(request: Request) -> list[str]:
 
 async def _database(_request: Request, error: Exception) -> Response:
     """A database that is down or overloaded is worth trying again; anything else is a fault of ours."""
-    if isinstance(error, OperationalError | PoolTimeout | ConnectionError) or getattr(
-        error, "connection_invalidated", False
+    if (
+        isinstance(error, OperationalError | PoolTimeout | ConnectionError | TimeoutError | gaierror)
+        or _is_collision(error)
+        or getattr(error, "connection_invalidated", False)
     ):
         log.error(
             "database.unavailable", error=type(error).__name__, cause=str(error.__cause__ or error)[:500]
         )
         return problem_of(Unavailable("The database does not answer. Try again in a moment."))
     raise error
+
+
+def _is_collision(error: Exception) -> bool:
+    """Whether PostgreSQL has ended one of two transactions that waited for each other."""
+    sqlstate = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return sqlstate in {"40P01", "40001"}
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:

@@ -74,6 +74,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("sha256", name=op.f("uq_files_sha256")),
     )
     op.create_table(
+        "library",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("public_id", sa.String(length=36), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_library")),
+    )
+    op.create_table(
         "orphans",
         sa.Column("key", sa.String(length=160), nullable=False),
         sa.Column("found_at", UTCDateTime(), nullable=False),
@@ -564,6 +570,7 @@ def downgrade() -> None:
 
     op.drop_table("rate_hits")
     op.drop_table("orphans")
+    op.drop_table("library")
     op.drop_table("files")
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_events_owner_id_id"))
