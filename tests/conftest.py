@@ -119,12 +119,28 @@ async def library(library_settings: Settings, warm_decoders: None) -> AsyncItera
 
 
 @pytest.fixture(scope="session")
-def warm_decoders() -> Iterator[None]:
-    """Keeps the fork server of the decode processes alive, which takes longest to start."""
+def session_decoders() -> Iterator[DecodePool]:
+    """Decode processes that outlive a test; starting and ending them takes longer than most tests."""
     pool = DecodePool(processes=1, memory_bytes=1 << 30)
     pool.start()
-    yield
+    yield pool
     pool.close()
+
+
+@pytest.fixture
+def warm_decoders(session_decoders: DecodePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Libraries that this test opens share the session's decode processes."""
+
+    class Lent:
+        run = session_decoders.run
+
+        def __init__(self, **_: object) -> None: ...
+
+        def start(self) -> None: ...
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr("mediakeep.library.DecodePool", Lent)
 
 
 @pytest.fixture

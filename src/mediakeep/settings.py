@@ -17,6 +17,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableSetting
 
 from mediakeep.errors import SettingsError
 
@@ -54,6 +55,9 @@ KNOWN_FORMATS = frozenset(
 
 #: Variables of `mediakeep upload`, which is a client: a shell may well have them set when a server starts.
 _CLIENT_VARIABLES = frozenset({"api_key", "url"})
+
+#: What must not be shown, wrong as it may be: a log keeps it.
+_SECRET_FIELDS = frozenset({"database_url", "secret_key", "storage_options"})
 
 _Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -274,6 +278,11 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # checked by pydantic itself
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from error
+    except UnreadableSetting:
+        # Without its cause, which quotes the value. Of the variables only this one is JSON.
+        raise SettingsError(
+            f'{PREFIX}STORAGE_OPTIONS: it must be a JSON object, such as {{"region": "eu-west-1"}}.'
+        ) from None
     except ValueError as error:
         raise SettingsError(f"{PREFIX}CONFIG: {file} cannot be read: {error}.") from error
 
@@ -284,7 +293,8 @@ def _is_unknown(name: str) -> bool:
         name.startswith(PREFIX)
         and field not in Settings.model_fields
         and field not in _CLIENT_VARIABLES
-        and not field.startswith(("test_", "config"))
+        and field != "config"
+        and not field.startswith("test_")
     )
 
 
@@ -294,9 +304,10 @@ def _sentence(error: ValidationError) -> str:
     if not first["loc"]:  # a rule over several settings: its text begins with the name of the one to mend
         name, rest = reason.split(" ", 1)
         return f"{PREFIX}{name.upper()} {rest}."
-    name = f"{PREFIX}{str(first['loc'][0]).upper()}"
+    field = str(first["loc"][0])
+    name = f"{PREFIX}{field.upper()}"
     if first["type"] == "extra_forbidden":
         return f"{name} is not a setting; `mediakeep settings` lists them."
     given = first["input"]
-    shown = "" if "key" in name.lower() else f" (given: {given!r})"
+    shown = "" if field in _SECRET_FIELDS else f" (given: {given!r})"
     return f"{name}: {reason[0].lower()}{reason[1:]}{shown}."

@@ -146,7 +146,7 @@ def node(run, tmp_path, server, account):
             name = json.dumps(file.name)
             prelude.append(f"const fileOfInput = new File([readFileSync({name})], {name});")
         (tmp_path / "program.ts").write_text("\n".join([*prelude, *parts]))
-        search = os.environ["PATH"] + os.pathsep + str(Path(sys.executable).parent)
+        search = str(Path(sys.executable).parent) + os.pathsep + os.environ["PATH"]
         esbuild = NODE_MODULES / "esbuild" / "bin" / "esbuild"
         run(str(esbuild), "program.ts", "--outfile=program.mjs", "--log-level=warning", PATH=search)
         return run(shutil.which("node", path=search), "program.mjs")

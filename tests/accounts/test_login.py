@@ -2,14 +2,14 @@ import asyncio
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from mediakeep.accounts import login, passwords
 from mediakeep.accounts.actor import Stranger
 from mediakeep.accounts.login import network_of, prove_password
 from mediakeep.accounts.models import RateHit, User
 from mediakeep.db import now_plus
-from mediakeep.errors import NotAuthenticated, RateLimited
+from mediakeep.errors import NotAuthenticated, RateLimited, Unavailable
 
 
 @pytest.fixture
@@ -110,6 +110,51 @@ async def test_an_account_that_is_guessed_at_from_many_addresses_answers_ever_mo
         with pytest.raises(NotAuthenticated):
             await log_in(address=f"192.0.2.{number}")
     assert waited == pytest.approx([0, 0, 0, 0.1, 0.2, 0.3])
+
+
+async def test_one_network_may_not_guess_at_many_accounts(log_in, monkeypatch):
+    monkeypatch.setattr(login, "_MAX_FROM_NETWORK", 4)
+    for number in range(4):
+        with pytest.raises(NotAuthenticated):
+            await log_in(email=f"{number}@example.com", address=f"2001:db8::{number}")
+    with pytest.raises(RateLimited):
+        await log_in("correct horse", address="2001:db8::5")
+    await log_in("correct horse", address="2001:db8:0:1::5")
+
+
+async def test_logins_that_the_network_is_refused_do_not_count_for_the_account(log_in, monkeypatch, change):
+    monkeypatch.setattr(login, "_MAX_FROM_NETWORK", 3)
+    for number in range(3):
+        with pytest.raises(NotAuthenticated):
+            await log_in(email=f"{number}@example.com")
+    for _ in range(5):
+        with pytest.raises(RateLimited):
+            await log_in()
+    await change(delete(RateHit).where(RateHit.bucket.startswith("login.network:")))
+    await log_in("correct horse")
+
+
+async def test_logins_that_succeed_leave_their_network_its_room(log_in, monkeypatch):
+    monkeypatch.setattr(login, "_MAX_FROM_NETWORK", 3)
+    for _ in range(5):
+        await log_in("correct horse")
+
+
+async def test_an_account_that_everybody_guesses_at_stays_open_to_its_owner(log_in, monkeypatch):
+    monkeypatch.setattr(login, "_MAX_COUNTED", 4)
+    for number in range(6):
+        with pytest.raises(NotAuthenticated):
+            await log_in(address=f"192.0.2.{number}")
+    await log_in("correct horse", address="192.0.2.100")
+
+
+async def test_an_attempt_that_nobody_had_time_for_is_not_counted(log_in, monkeypatch):
+    with monkeypatch.context() as busy:
+        busy.setattr(passwords, "_MAX_WAITING", -2)
+        for _ in range(5):
+            with pytest.raises(Unavailable):
+                await log_in("correct horse")
+    await log_in("correct horse")
 
 
 async def test_a_limit_of_zero_is_none(database, settings, user):

@@ -1,10 +1,12 @@
+import asyncio
+import threading
 import time
 
 import pytest
 from argon2 import PasswordHasher
 
 from mediakeep.accounts import passwords
-from mediakeep.errors import InvalidInput
+from mediakeep.errors import InvalidInput, Unavailable
 
 
 async def test_a_password_is_verified_against_its_hash_only():
@@ -50,3 +52,22 @@ async def test_hashes_with_other_parameters_are_to_be_renewed(monkeypatch):
     assert not passwords.needs_rehash(password_hash)
     monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=2, memory_cost=8, parallelism=1))
     assert passwords.needs_rehash(password_hash)
+
+
+async def test_when_too_many_wait_the_next_is_told_to_come_back(monkeypatch):
+    go_on = threading.Event()
+
+    class SlowHasher:
+        def hash(self, _password):
+            go_on.wait(10)
+            return "hash"
+
+    monkeypatch.setattr(passwords, "_HASHER", SlowHasher())
+    waiting = [asyncio.create_task(passwords.hash_password("correct horse")) for _ in range(34)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable) as refusal:
+        await passwords.hash_password("correct horse")
+    assert int(refusal.value.headers["Retry-After"]) > 0
+    go_on.set()
+    assert await asyncio.gather(*waiting) == ["hash"] * 34
+    assert await passwords.hash_password("correct horse") == "hash"

@@ -137,7 +137,7 @@ async def test_sign_ins_that_ended_long_ago_are_forgotten(sign_in, user, databas
         await change(update(SignIn).where(SignIn.revoked_at.is_(None)).values(revoked_at=now_plus(moment)))
     await sign_in(user)
     async with database.write() as session:
-        await sign_ins.forget_ended_sign_ins(session)
+        assert await sign_ins.forget_ended_sign_ins(session, limit=500) == 1
     async with database.read() as session:
         assert len(list(await session.scalars(select(SignIn)))) == 2
 

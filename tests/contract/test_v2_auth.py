@@ -261,6 +261,21 @@ async def test_open_registration_is_limited_by_address(app, settings, client):
     assert statuses == [201, 201, 429]
 
 
+async def test_of_those_who_are_logged_in_only_admins_register_others_without_limit(
+    app, settings, admin, user
+):
+    app.state.library.settings = settings.model_copy(update={"registration": "open", "logins_per_minute": 2})
+
+    async def register_three(client, name):
+        bodies = [{"email": f"{name}{n}@example.com", "password": PASSWORD} for n in range(3)]
+        return [(await client.post("/api/v2/auth/register", json=body)).status_code for body in bodies]
+
+    async with open_client(app, address="192.0.2.7", headers=user.headers) as theirs:
+        assert await register_three(theirs, "by-user") == [201, 201, 429]
+    async with open_client(app, address="192.0.2.7", headers=admin.headers) as theirs:
+        assert await register_three(theirs, "by-admin") == [201, 201, 201]
+
+
 # Log in
 
 

@@ -97,6 +97,17 @@ async def test_a_body_that_says_it_is_too_long_is_refused_unread(post):
     assert answer.status_code == 413
 
 
+async def test_a_body_that_trickles_in_is_given_up(post):
+    async def slow():
+        for _ in range(100):
+            yield b"."
+            await asyncio.sleep(0.05)
+
+    answer = await post(LimitBody(fail, max_bytes=1000, streaming=(), seconds=0.2), slow())
+    assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+    assert answer.json()["detail"] == "The request body did not arrive within 0.2 seconds."
+
+
 async def test_a_route_that_streams_has_limits_of_its_own(post, body):
     assert (await post(LimitBody(count, max_bytes=10, streaming=("/",)), body)).content == b"100000"
 

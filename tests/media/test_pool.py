@@ -27,6 +27,11 @@ def pool():
     running.close()
 
 
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="reads /proc, which only Linux has"
+)
+
+
 # Jobs: what runs in a decode process must be importable there.
 def refuse():
     raise TooLarge("Too large, says the decoder.")
@@ -208,6 +213,7 @@ async def test_closing_answers_those_who_wait():
         await pool.run(number, 1, timeout_seconds=1)
 
 
+@needs_proc
 async def test_closing_leaves_no_process():
     pool = DecodePool(processes=2, memory_bytes=512 * MIB)
     pool.start()
@@ -258,6 +264,7 @@ asyncio.run(main())
 """
 
 
+@needs_proc
 def test_a_server_killed_outright_leaves_no_process():
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

@@ -116,3 +116,14 @@ async def test_ended_tasks_are_purged_after_a_day_but_not_dead_or_present_ones(
         await leases.finish(session, [claimed])
     await purge(library, None)
     assert [row.key.partition(":")[0] for row in await rows()] == ["dead", "sweep", "new"]
+
+
+async def test_dead_tasks_are_purged_after_thirty_days(library, database, change, rows):
+    async with database.write() as session:
+        await enqueue(session, "work", {})
+    await change(status="dead", finished_at=now_plus(-29 * 24 * 3600))
+    await purge(library, None)
+    assert len(await rows()) == 1
+    await change(finished_at=now_plus(-31 * 24 * 3600))
+    await purge(library, None)
+    assert await rows() == []

@@ -1,6 +1,6 @@
 import pytest
 
-from mediakeep.tasks import cancel, enqueue, leases, retry_dead, task, wake
+from mediakeep.tasks import cancel, enqueue, leases, list_tasks, retry_dead, task, wake
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +91,18 @@ async def test_a_dead_task_is_retried_from_its_state(database, claimed, rows, cl
         third = await claim(session)
     assert (third.attempt, third.state) == (1, {"step": 2})
     assert (await rows())[0].last_error == "no use"
+
+
+async def test_tasks_are_listed_by_status_and_name_oldest_first(database, claimed):
+    async with database.write() as session:
+        await leases.bury(session, claimed, error="no use")
+        waiting = await enqueue(session, "work", {})
+        other = await enqueue(session, "other", {})
+    async with database.read() as session:
+        assert [row.id for row in await list_tasks(session, statuses=("dead",))] == [claimed.id]
+        assert [row.id for row in await list_tasks(session, statuses=("queued", "dead"))] == [
+            claimed.id,
+            waiting,
+            other,
+        ]
+        assert [row.id for row in await list_tasks(session, statuses=("queued",), names=["other"])] == [other]

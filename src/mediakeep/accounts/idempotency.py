@@ -4,12 +4,12 @@ import hashlib
 import json
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.accounts.models import IdempotencyKey
 from mediakeep.db import insert_into, now_plus
-from mediakeep.errors import InvalidInput
+from mediakeep.errors import InvalidInput, Unavailable
 
 #: How long an answer is kept, seconds.
 KEPT_SECONDS = 86_400
@@ -58,7 +58,7 @@ async def record(session: AsyncSession, user_id: int, key: str, asked: str, answ
     """Keep an answer, in the transaction of what it answers.
 
     Raises `Repeated` where another request with this key was quicker, so that the transaction rolls back;
-    `InvalidInput` where that asked for something else.
+    `InvalidInput` where that asked for something else; `Unavailable` where it was forgotten just then.
     """
     old = (IdempotencyKey.user_id == user_id, IdempotencyKey.key == key)
     await session.execute(
@@ -70,10 +70,14 @@ async def record(session: AsyncSession, user_id: int, key: str, asked: str, answ
     written = await session.scalar(statement.on_conflict_do_nothing().returning(IdempotencyKey.user_id))
     if written is None:
         earlier = await find(session, user_id, key, asked)
-        assert earlier is not None
+        if earlier is None:  # it turned a day old in between
+            raise Unavailable("Try again in a moment.")
         raise Repeated(earlier)
 
 
-async def forget_old(session: AsyncSession) -> None:
-    """Remove answers that nobody may ask for again."""
-    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at <= now_plus(-KEPT_SECONDS)))
+async def forget_old(session: AsyncSession, *, limit: int) -> int:
+    """Remove up to `limit` answers that nobody may ask for again; returns how many those were."""
+    name = (IdempotencyKey.user_id, IdempotencyKey.key)
+    old = select(*name).where(IdempotencyKey.created_at <= now_plus(-KEPT_SECONDS)).limit(limit)
+    removed = delete(IdempotencyKey).where(tuple_(*name).in_(old)).returning(IdempotencyKey.key)
+    return len((await session.scalars(removed, execution_options={"synchronize_session": False})).all())

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import ColumnElement, Text, bindparam, cast, or_, select, update
+from sqlalchemy import ColumnElement, Text, bindparam, cast, delete, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 _KEY_USE_SECONDS = 60
 
 _NOTE_SECONDS = 1
+
+_REVOKED_SECONDS = 7 * 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,13 @@ async def revoke_api_key(
     if owner_id is None:
         raise NotFound("API key not found")
     await audit.record(session, caller, "key.revoked", user_id=owner_id, subject=public_id)
+
+
+async def forget_revoked_keys(session: AsyncSession, *, limit: int) -> int:
+    """Remove up to `limit` keys that were revoked more than a week ago; returns how many those were."""
+    old = select(ApiKey.id).where(ApiKey.revoked_at < now_plus(-_REVOKED_SECONDS)).limit(limit)
+    removed = delete(ApiKey).where(ApiKey.id.in_(old)).returning(ApiKey.id)
+    return len((await session.scalars(removed, execution_options={"synchronize_session": False})).all())
 
 
 async def find_actor_by_api_key(database: Database, key: str, *, address: str = "") -> KeyHolder | None:

@@ -80,9 +80,14 @@ async def take_back(session: AsyncSession, *windows: Window) -> None:
     await session.execute(delete(RateHit).where(RateHit.id.in_(ids)))
 
 
-async def forget_old_hits(session: AsyncSession) -> None:
-    """Remove what no window counts any more, of buckets that nobody asks for again."""
-    await session.execute(delete(RateHit).where(RateHit.at <= now_plus(-LONGEST_WINDOW_SECONDS)))
+async def forget_old_hits(session: AsyncSession, *, limit: int) -> int:
+    """Remove up to `limit` hits that no window counts any more, also of buckets that nobody asks for again.
+
+    Returns how many those were.
+    """
+    old = select(RateHit.id).where(RateHit.at <= now_plus(-LONGEST_WINDOW_SECONDS)).limit(limit)
+    removed = delete(RateHit).where(RateHit.id.in_(old)).returning(RateHit.id)
+    return len((await session.scalars(removed, execution_options={"synchronize_session": False})).all())
 
 
 def rate_limit_headers(window: Window) -> dict[str, str]:

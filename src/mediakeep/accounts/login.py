@@ -14,7 +14,7 @@ from mediakeep.accounts.limits import Window
 from mediakeep.accounts.models import User
 from mediakeep.accounts.sign_ins import Credentials
 from mediakeep.db import Database
-from mediakeep.errors import InvalidInput, NotAuthenticated
+from mediakeep.errors import InvalidInput, NotAuthenticated, Unavailable
 from mediakeep.settings import Settings
 
 _ACCOUNT_WINDOW_SECONDS = limits.LONGEST_WINDOW_SECONDS
@@ -22,6 +22,9 @@ _ACCOUNT_WINDOW_SECONDS = limits.LONGEST_WINDOW_SECONDS
 _MAX_COUNTED = 1000
 
 _MAX_DELAY_SECONDS = 4.0
+
+#: Failed logins from one network in any 60 s, whosever accounts they were for.
+_MAX_FROM_NETWORK = 100
 
 #: Failed logins from one network that the audit log takes in a quarter of an hour: more would only fill it.
 _MAX_NOTED = 100
@@ -33,19 +36,24 @@ async def prove_password(
     """The account of whoever knows its password. Opens transactions of its own, none while it hashes.
 
     Every attempt is counted before the password is looked at, and uncounted when it was right, so that many at
-    once are as limited as one after the other. Raises `RateLimited`, `NotAuthenticated`.
+    once are as limited as one after the other. Raises `RateLimited`, `NotAuthenticated`, `Unavailable`.
     """
-    here, anywhere = await _count(database, settings, email=email, address=caller.address)
-    here.require()
-    await asyncio.sleep(_delay_seconds(anywhere, settings))
+    counted = await _count(database, settings, email=email, address=caller.address)
+    for window in counted[:2]:
+        window.require()
+    await asyncio.sleep(_delay_seconds(counted[-1], settings))
     async with database.read() as session:
         credentials = await sign_ins.find_credentials(session, email)
     password_hash = credentials.password_hash if credentials else None
-    if not await passwords.verify_password(password_hash, password) or credentials is None:
+    try:
+        is_right = await passwords.verify_password(password_hash, password)
+    except Unavailable:
+        await _uncount(database, counted)
+        raise
+    if not is_right or credentials is None:
         await _note_failure(database, caller, email=email)
         raise NotAuthenticated(sign_ins.WRONG_LOGIN)
-    async with database.write() as session:
-        await limits.take_back(session, here, anywhere)
+    await _uncount(database, counted)
     if passwords.needs_rehash(credentials.password_hash):
         return await _rehash(database, credentials, password)
     return credentials
@@ -71,24 +79,34 @@ def network_of(address: str) -> str:
     return address
 
 
-async def _count(
-    database: Database, settings: Settings, *, email: str, address: str
-) -> tuple[Window, Window]:
-    """Count the attempt for the account at this address, and for the account from anywhere."""
-    account = _name_of(email)
+async def _count(database: Database, settings: Settings, *, email: str, address: str) -> tuple[Window, ...]:
+    """Count the attempt: for the account at this network, for the network, and for the account from anywhere.
+
+    The first two may refuse it: then that window comes last, and nothing is counted. The third only slows down, so
+    that nobody can lock the account's owner out.
+    """
+    account, network, limit = _name_of(email), network_of(address), settings.logins_per_minute
     async with database.write() as session:
-        here = await limits.hit(
-            session, _bucket("login", account, network_of(address)), limit=settings.logins_per_minute
-        )
+        here = await limits.hit(session, _bucket("login", account, network), limit=limit)
         if not here.allowed:
-            return here, here
+            return (here,)
+        most = max(limit, _MAX_FROM_NETWORK) if limit else 0
+        nearby = await limits.hit(session, _bucket("login.network", network), limit=most)
+        if not nearby.allowed:
+            await limits.take_back(session, here)
+            return here, nearby
         anywhere = await limits.hit(
             session,
             _bucket("login", account),
-            limit=_MAX_COUNTED if settings.logins_per_minute else 0,
+            limit=_MAX_COUNTED if limit else 0,
             window_seconds=_ACCOUNT_WINDOW_SECONDS,
         )
-    return here, anywhere
+    return here, nearby, anywhere
+
+
+async def _uncount(database: Database, counted: tuple[Window, ...]) -> None:
+    async with database.write() as session:
+        await limits.take_back(session, *counted)
 
 
 async def _note_failure(database: Database, caller: Caller, *, email: str) -> None:

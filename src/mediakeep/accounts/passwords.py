@@ -5,12 +5,12 @@ import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from mediakeep.errors import InvalidInput
+from mediakeep.errors import InvalidInput, Unavailable
 
 MIN_CHARACTERS = 8
 MAX_CHARACTERS = 1024
@@ -20,14 +20,23 @@ _T = TypeVar("_T")
 _HASHER = PasswordHasher()
 
 # Each hash takes 64 MiB: a flood of logins must fill neither the memory nor the threads that files are read in.
-_THREADS = ThreadPoolExecutor(2, thread_name_prefix="password")
+_WORKERS = 2
+_THREADS = ThreadPoolExecutor(_WORKERS, thread_name_prefix="password")
+
+# With more than these in front, a caller has given up before the turn comes.
+_MAX_WAITING = 32
+
+_under_way: set[asyncio.Future[Any]] = set()  # each with the type of what it was asked to do
 
 # The hash of a password that nobody knows: verifying against it takes as long as against a real one.
 _NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$bm8gb25lIGtub3dzIQ$Cr6eKxPXeVxtQkRYGwfG0TnpIZPVzPUoNQwXUvPP8zA"
 
 
 async def hash_password(password: str, *, field: str = "password") -> str:
-    """Hash a new password. Raises `InvalidInput` for `field` when it is too short or too long."""
+    """Hash a new password.
+
+    Raises `InvalidInput` for `field` when it is too short or too long, `Unavailable` when too many wait already.
+    """
     if not MIN_CHARACTERS <= len(password) <= MAX_CHARACTERS:
         raise InvalidInput(
             f"The password must have {MIN_CHARACTERS} to {MAX_CHARACTERS} characters.", field=field
@@ -36,7 +45,10 @@ async def hash_password(password: str, *, field: str = "password") -> str:
 
 
 async def verify_password(password_hash: str | None, password: str) -> bool:
-    """Whether `password` is the one that was hashed. Takes as long without a hash, so that time tells nothing."""
+    """Whether `password` is the one that was hashed. Takes as long without a hash, so that time tells nothing.
+
+    Raises `Unavailable` when too many wait already.
+    """
     try:
         await _in_thread(partial(_HASHER.verify, password_hash or _NOBODY), password)
     except (VerificationError, InvalidHashError):
@@ -52,4 +64,11 @@ def needs_rehash(password_hash: str) -> bool:
 async def _in_thread(work: Callable[[str], _T], password: str) -> _T:
     # The same letters can come as different code points from different keyboards.
     plain = unicodedata.normalize("NFC", password)
-    return await asyncio.get_running_loop().run_in_executor(_THREADS, work, plain)
+    if len(_under_way) >= _WORKERS + _MAX_WAITING:
+        raise Unavailable("Too many passwords are being checked. Try again in a moment.")
+    hashing = asyncio.get_running_loop().run_in_executor(_THREADS, work, plain)
+    _under_way.add(hashing)
+    try:
+        return await hashing
+    finally:
+        _under_way.discard(hashing)

@@ -161,12 +161,13 @@ async def end_other_sign_ins(session: AsyncSession, actor: Actor) -> None:
     await _end(session, actor, SignIn.id != actor.require_sign_in())
 
 
-async def forget_ended_sign_ins(session: AsyncSession) -> None:
-    """Remove sign-ins that ended a week ago or longer."""
+async def forget_ended_sign_ins(session: AsyncSession, *, limit: int) -> int:
+    """Remove up to `limit` sign-ins that ended a week ago or longer; returns how many those were."""
     long_ago = now_plus(-_ENDED_SIGN_IN_SECONDS)
-    await session.execute(
-        delete(SignIn).where(or_(SignIn.expires_at < long_ago, SignIn.revoked_at < long_ago))
-    )
+    ended = or_(SignIn.expires_at < long_ago, SignIn.revoked_at < long_ago)
+    old = select(SignIn.id).where(ended).limit(limit)
+    removed = delete(SignIn).where(SignIn.id.in_(old)).returning(SignIn.id)
+    return len((await session.scalars(removed, execution_options={"synchronize_session": False})).all())
 
 
 async def find_actor_by_token(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep import collections, events, files
@@ -120,6 +120,18 @@ async def remove_all(session: AsyncSession, assets: Sequence[Asset]) -> None:
         await _record(session, "asset.deleted", asset)
 
 
+async def clear_tags(session: AsyncSession, tag_ids: Sequence[int]) -> None:
+    """Delete those of the tags that no asset has and that nobody is about to use."""
+    free = select(Tag.id).where(Tag.id.in_(tag_ids)).with_for_update(skip_locked=True)
+    locked = list(await session.scalars(free))
+    # Only a statement that begins after the rows were locked sees every asset that has got the tag meanwhile.
+    await session.execute(delete(Tag).where(Tag.id.in_(locked), unused_tag()))
+
+
+def unused_tag() -> ColumnElement[bool]:
+    return ~exists().where(AssetTag.tag_id == Tag.id)
+
+
 async def _get_for_change(session: AsyncSession, public_id: str) -> Asset:
     statement = (
         select(Asset).where(Asset.public_id == as_public_id(public_id), not_gone()).with_for_update(of=Asset)
@@ -138,17 +150,29 @@ async def _set_tags(session: AsyncSession, owner_id: int, asset_id: int, names: 
     await session.execute(delete(AssetTag).where(AssetTag.asset_id == asset_id))
     if not names:
         return
-    by_folded = {fold(name): name for name in names}
-    rows = [
-        {"owner_id": owner_id, "name": name, "folded": folded}
-        for folded, name in sorted(
-            by_folded.items()
-        )  # one order for all, so that two writers cannot deadlock
-    ]
-    await session.execute(insert_into(session, Tag).values(rows).on_conflict_do_nothing())
-    found = select(Tag.id).where(Tag.owner_id == owner_id, Tag.folded.in_(by_folded))
-    links = [{"tag_id": tag_id, "asset_id": asset_id} for tag_id in await session.scalars(found)]
-    await session.execute(insert(AssetTag), links)
+    tag_ids = await _lock_tags(session, owner_id, {fold(name): name for name in names})
+    await session.execute(insert(AssetTag), [{"tag_id": id_, "asset_id": asset_id} for id_ in tag_ids])
+
+
+async def _lock_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, str]) -> list[int]:
+    """The ids of these tags, made where missing, none of which can be cleared away until the commit."""
+    there = select(Tag.id, Tag.folded).where(Tag.owner_id == owner_id, Tag.folded.in_(by_folded))
+    # PostgreSQL's KEY SHARE: shared among all who use a tag, refused to whoever clears it away.
+    locked = (await session.execute(there.with_for_update(read=True, key_share=True))).all()
+    missing = sorted(by_folded.keys() - {row.folded for row in locked})
+    ids = [row.id for row in locked]
+    return ids + await _add_tags(session, owner_id, {folded: by_folded[folded] for folded in missing})
+
+
+async def _add_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, str]) -> list[int]:
+    """Add tags in the order given, which is one for all, so that two writers cannot deadlock."""
+    if not by_folded:
+        return []
+    rows = [{"owner_id": owner_id, "name": name, "folded": folded} for folded, name in by_folded.items()]
+    adding = insert_into(session, Tag).values(rows)
+    # An update that changes nothing locks and returns what somebody else has just added.
+    adding = adding.on_conflict_do_update(index_elements=[Tag.owner_id, Tag.folded], set_={"name": Tag.name})
+    return list(await session.scalars(adding.returning(Tag.id)))
 
 
 async def _record(session: AsyncSession, kind: str, asset: Asset) -> None:

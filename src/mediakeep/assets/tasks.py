@@ -1,18 +1,32 @@
-"""Background work on assets: what a deleted collection or a deleted user takes along."""
+"""Background work on assets: what a deleted collection or user takes along, and tags that nothing has any more."""
+
+from typing import Any
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep import collections, events
+from mediakeep.accounts.models import User
 from mediakeep.accounts.service import delete_row
 from mediakeep.assets import service
-from mediakeep.assets.models import Asset
-from mediakeep.collections.models import Campaign
+from mediakeep.assets.models import Asset, Tag
+from mediakeep.collections.models import Campaign, Client
+from mediakeep.collections.service import KINDS
+from mediakeep.db import now_plus
 from mediakeep.library import Library
-from mediakeep.tasks import Claimed, task
+from mediakeep.tasks import Claimed, enqueue, list_tasks, periodic, task
+from mediakeep.tasks.schedule import database_time
 
 #: Assets that one transaction removes; under SQLite's one writer everybody else waits for it.
 CHUNK = 50
+
+_TAG_CHUNK = 500
+
+#: Longer than a removal waits for its first attempts, so that one that is under way is rarely looked at.
+_RESUMED_AFTER_SECONDS = 3600
+
+#: A task and its payload.
+_Removal = tuple[str, dict[str, Any]]
 
 
 @task("assets.remove_collection")
@@ -45,6 +59,56 @@ async def remove_user(library: Library, claimed: Claimed) -> None:
             await collections.service.delete_rows_of(session, user_id)
             await delete_row(session, user_id)
             return
+
+
+@periodic("assets.resume_removals", every=lambda _: 3600)
+async def resume_removals(library: Library, _claimed: Claimed) -> None:
+    """Have removals go on whose task has died or was cancelled: at most once a day each, which the key says."""
+    async with library.database.read() as session:
+        left = await _left_behind(session)
+        today = (await database_time(session)).date()
+    if not left:
+        return
+    async with library.database.write() as session:
+        for name, payload in left:
+            occasion = f"{name}:{payload.get('kind', 'user')}:{payload['id']}:{today}"
+            await enqueue(session, name, payload, key=occasion)
+
+
+@periodic("assets.clear_tags", every=lambda _: 3600)
+async def clear_tags(library: Library, _claimed: Claimed) -> None:
+    """Delete tags that no asset has any more."""
+    last = 0
+    while True:
+        async with library.database.read() as session:
+            unused = select(Tag.id).where(Tag.id > last, service.unused_tag()).order_by(Tag.id)
+            found = list(await session.scalars(unused.limit(_TAG_CHUNK)))
+        if not found:
+            return
+        async with library.database.write() as session:
+            await service.clear_tags(session, found)
+        last = found[-1]
+
+
+async def _left_behind(session: AsyncSession) -> list[_Removal]:
+    """The removals of what has been gone for long and that no task is about to do."""
+    names = ("assets.remove_collection", "assets.remove_user")
+    queued = [(row.name, row.payload) for row in await list_tasks(session, statuses=("queued",), names=names)]
+    return [removal for removal in await _long_gone(session) if removal not in queued]
+
+
+async def _long_gone(session: AsyncSession) -> list[_Removal]:
+    since = now_plus(-_RESUMED_AFTER_SECONDS)
+    removals: list[_Removal] = []
+    for kind, each in KINDS.items():
+        gone = select(each.table.id).where(each.table.gone_at < since)
+        if kind == "campaign_id":  # those of a client that is gone go with it
+            clients = select(Client.id).where(Client.gone_at.is_not(None))
+            gone = gone.where(Campaign.client_id.is_(None) | Campaign.client_id.not_in(clients))
+        ids = await session.scalars(gone)
+        removals += [("assets.remove_collection", {"kind": kind, "id": row_id}) for row_id in ids]
+    users = await session.scalars(select(User.id).where(User.gone_at < since))
+    return removals + [("assets.remove_user", {"id": user_id}) for user_id in users]
 
 
 async def _remove_some(session: AsyncSession, condition: ColumnElement[bool]) -> bool:

@@ -1,24 +1,17 @@
 """`mediakeep user …`, `key …` and `audit`: accounts and API keys, straight in the database."""
 
-import asyncio
 import json
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TypeVar
 
 import click
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.accounts import audit, keys, passwords, service
 from mediakeep.accounts.actor import SCOPES, SHELL, Caller, Scope
-from mediakeep.db import Database, open_database
-from mediakeep.db.migrate import ANOTHER_VERSION, is_current, migrate
-from mediakeep.errors import SettingsError
-from mediakeep.settings import load_settings
-
-_T = TypeVar("_T")
+from mediakeep.cli.direct import print_table, run_on_database
+from mediakeep.db import Database
 
 
 @click.group()
@@ -40,7 +33,7 @@ def add_user(email: str, *, admin: bool, password_stdin: bool) -> None:
             added = await service.add_user(session, email=email, password_hash=password_hash, is_admin=admin)
         return f"Created {'the admin' if added.is_admin else 'the user'} {added.email}."
 
-    click.echo(_run(work))
+    click.echo(run_on_database(work))
 
 
 @user.command("list")
@@ -59,7 +52,7 @@ def list_users() -> None:
                 for row in await service.list_users(session)
             ]
 
-    _print_table(_run(work))
+    print_table(run_on_database(work))
 
 
 @user.command("passwd")
@@ -75,7 +68,7 @@ def set_password(email: str, *, password_stdin: bool) -> None:
             found = await service.get_user_by_email(session, email)
             await service.set_password(session, SHELL, found.id, password_hash=password_hash)
 
-    _run(work)
+    run_on_database(work)
     click.echo(f"Changed the password of {email}.")
 
 
@@ -155,7 +148,7 @@ def create_key(
             )
         return text
 
-    click.echo(_run(work))
+    click.echo(run_on_database(work))
 
 
 @key.command("list")
@@ -180,7 +173,7 @@ def list_keys(email: str | None) -> None:
                 for row in await keys.list_api_keys(session, owner.id if owner else None)
             ]
 
-    _print_table(_run(work))
+    print_table(run_on_database(work))
 
 
 @key.command("revoke")
@@ -192,7 +185,7 @@ def revoke_key(id: str) -> None:  # noqa: A002 the argument's name
         async with database.write() as session:
             await keys.revoke_api_key(session, SHELL, id)
 
-    _run(work)
+    run_on_database(work)
     click.echo(f"Revoked {id}.")
 
 
@@ -227,7 +220,7 @@ def print_audit(action: str | None, email: str | None, *, limit: int) -> None:
             for entry in entries
         ]
 
-    _print_table(_run(work))
+    print_table(run_on_database(work))
 
 
 def _do(act: Callable[[AsyncSession, Caller, int], Awaitable[None]], email: str) -> None:
@@ -237,26 +230,7 @@ def _do(act: Callable[[AsyncSession, Caller, int], Awaitable[None]], email: str)
         async with database.write() as session:
             await act(session, SHELL, (await service.get_user_by_email(session, email)).id)
 
-    _run(work)
-
-
-def _run(work: Callable[[Database], Awaitable[_T]]) -> _T:
-    """Do the work on the database of the settings; SQLite's tables are made where there are none."""
-    settings = load_settings()
-    os.umask(0o077)
-
-    async def run() -> _T:
-        database = open_database(settings)
-        try:
-            if database.is_sqlite:
-                await migrate(database)
-            elif not await is_current(database):
-                raise SettingsError(ANOTHER_VERSION)
-            return await work(database)
-        finally:
-            await database.close()
-
-    return asyncio.run(run())
+    run_on_database(work)
 
 
 def _ask_password(*, from_stdin: bool) -> str:
@@ -272,12 +246,6 @@ def _parse_scopes(given: str) -> frozenset[Scope]:
             "it must be of read, write and admin, separated by commas", param_hint="--scope"
         )
     return frozenset(scope for scope in SCOPES if scope in words)
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _day(time: datetime | None) -> str:

@@ -17,6 +17,7 @@ from mediakeep.db import Database, open_database
 from mediakeep.db import migrate as migrations
 from mediakeep.errors import SettingsError
 from mediakeep.files.identity import check_store
+from mediakeep.http.protocol import BoundedProtocol
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
 from mediakeep.settings import PREFIX, Settings, load_settings
@@ -50,7 +51,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
         reload=reload,
         reload_dirs=[str(Path(mediakeep.__file__).parent)] if reload else None,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -30,7 +30,7 @@ async def check_store(library: Library) -> None:
 
 async def _identity(library: Library) -> str:
     async with library.database.read() as session:
-        known = await session.scalar(select(LibraryIdentity.public_id))
+        known: str | None = await session.scalar(select(LibraryIdentity.public_id))
     if known is not None:
         return known
     async with library.database.write() as session:

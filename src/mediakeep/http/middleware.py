@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mediakeep.errors import TooLarge
@@ -118,11 +119,17 @@ class EarlyAnswer:
 
 
 class LimitBody:
-    """Refuses bodies of more than `max_bytes` (413), except where a route reads its stream with limits of its own."""
+    """Refuses bodies of more than `max_bytes` (413) or that take more than `seconds` to arrive (408).
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, streaming: Sequence[str]) -> None:
+    Except where a route reads its stream with limits of its own.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, streaming: Sequence[str], seconds: float = 30.0
+    ) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.seconds = seconds
         self.streaming = [re.compile(pattern) for pattern in streaming]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -137,19 +144,35 @@ class LimitBody:
         if length.isdigit() and int(length) > self.max_bytes:
             await self._refuse(scope, receive, send)
             return
-        # A body without a length is read whole first, up to the limit: what follows then never sees half of one.
+        try:
+            async with asyncio.timeout(self.seconds):
+                body = await self._read(receive)
+        except TimeoutError:
+            await self._give_up(scope, receive, send)
+            return
+        except ClientDisconnect:
+            return
+        if len(body) > self.max_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        await self.app(scope, _replay(body, receive), send)
+
+    async def _read(self, receive: Receive) -> bytes:
+        """The whole body, or as much as shows that it is too long: what follows never sees half of one."""
         body = bytearray()
-        while True:
+        more = True
+        while more and len(body) <= self.max_bytes:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return
+                raise ClientDisconnect
             body += message.get("body", b"")
-            if len(body) > self.max_bytes:
-                await self._refuse(scope, receive, send)
-                return
-            if not message.get("more_body", False):
-                break
-        await self.app(scope, _replay(bytes(body), receive), send)
+            more = message.get("more_body", False)
+        return bytes(body)
+
+    async def _give_up(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sentence = f"The request body did not arrive within {self.seconds:g} seconds."
+        answer = problem(408, sentence, code="request-timeout", headers={"Connection": "close"})
+        await answer(scope, receive, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         sentence = f"The request body is too large. This address takes at most {self.max_bytes} bytes."

@@ -1,7 +1,7 @@
 """Background work: asked for in the transaction that causes it, run by leases, tried again, never lost."""
 
 from mediakeep.tasks.registry import Again, Claimed, GiveUp, LeaseLost, periodic, task
-from mediakeep.tasks.service import cancel, enqueue, retry_dead, wake
+from mediakeep.tasks.service import cancel, enqueue, list_tasks, retry_dead, wake
 
 __all__ = [
     "Again",
@@ -10,6 +10,7 @@ __all__ = [
     "LeaseLost",
     "cancel",
     "enqueue",
+    "list_tasks",
     "periodic",
     "retry_dead",
     "task",

@@ -1,8 +1,9 @@
 """Asking for background work, in the transaction that causes it."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Insert, case, update
+from sqlalchemy import Insert, case, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -87,6 +88,16 @@ async def retry_dead(session: AsyncSession, task_id: int) -> bool:
         status="queued", run_at=now_plus(), attempts=0, deadline_at=None, finished_at=None
     )
     return await _change(session, again.returning(Task.id))
+
+
+async def list_tasks(
+    session: AsyncSession, *, statuses: Sequence[str], names: Sequence[str] | None = None
+) -> list[Task]:
+    """The tasks of these statuses and names (any name without them), oldest first. One that is running is queued."""
+    statement = select(Task).where(Task.status.in_(statuses)).order_by(Task.id)
+    if names is not None:
+        statement = statement.where(Task.name.in_(names))
+    return list(await session.scalars(statement))
 
 
 async def _change(session: AsyncSession, statement: ReturningUpdate[tuple[int]]) -> bool:

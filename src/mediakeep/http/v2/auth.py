@@ -76,7 +76,7 @@ async def register(request: Request, response: Response, body: Registration) -> 
     }
     async with library.database.read() as session:
         await service.check_registration(session, library.settings, caller=caller, **proofs)
-    if known is None:
+    if known is None or not known.is_admin:
         await limit_by_address(library.database, library.settings, what="register", address=caller.address)
     password_hash = await passwords.hash_password(body.password)
     async with library.database.write() as session:

@@ -7,10 +7,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
 from mediakeep import assets, collections
+from mediakeep.accounts.actor import Actor
 from mediakeep.assets.text import MAX_NAME_LENGTH, check_name
 from mediakeep.collections.models import Campaign
 from mediakeep.errors import InvalidInput, MediakeepError, NotFound, PermissionDenied
-from mediakeep.http.auth import ReadActor, WriteActor
+from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import base_url
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
@@ -129,12 +130,15 @@ async def read_client(client_id: str, actor: ReadActor, session: ReadSession) ->
     responses=_refusals("Client", NotFound, InvalidInput),
 )
 async def rename_client(
-    client_id: str, body: ClientBody, actor: WriteActor, session: WriteSession
+    request: Request, client_id: str, body: ClientBody, actor: WriteActor
 ) -> dict[str, Any]:
     """Rename a client."""
+    database = library_of(request).database
     columns = {"name": check_name(body.name)}
-    client = await collections.service.change(session, actor, "client_id", client_id, columns)
-    counts = await assets.queries.count_by_collection(session, "client_id", [client.id])
+    async with database.write() as session:
+        client = await collections.service.change(session, actor, "client_id", client_id, columns)
+    async with database.read() as session:  # counting may take long, and SQLite has one writer
+        counts = await assets.queries.count_by_collection(session, "client_id", [client.id])
     return _client(client, counts.get(client.id, 0))
 
 
@@ -153,10 +157,7 @@ async def delete_client(client_id: str, actor: WriteActor, session: WriteSession
 async def create_campaign(body: CampaignBody, actor: WriteActor, session: WriteSession) -> dict[str, Any]:
     """Create a campaign, of a client or of none."""
     columns: dict[str, Any] = {"name": check_name(body.name)}
-    if body.clientId is not None:
-        columns["client_id"] = await collections.service.lock_row_id(
-            session, actor.user_id, "client_id", body.clientId
-        )
+    columns["client_id"] = await _lock_client(session, actor, body.clientId)
     campaign = await collections.service.create(session, actor, "campaign_id", columns)
     return (await _campaigns(session, [campaign]))[0]
 
@@ -202,26 +203,31 @@ async def read_campaign(campaign_id: str, actor: ReadActor, session: ReadSession
     responses=_refusals("Campaign", NotFound, InvalidInput),
 )
 async def change_campaign(
-    campaign_id: str, body: CampaignChanges, actor: WriteActor, session: WriteSession
+    request: Request, campaign_id: str, body: CampaignChanges, actor: WriteActor
 ) -> dict[str, Any]:
     """Rename a campaign, or move it to another client."""
+    database = library_of(request).database
     columns: dict[str, Any] = {}
     if "name" in body.model_fields_set:
         columns["name"] = check_name(body.name)
-    if "clientId" in body.model_fields_set:
-        columns["client_id"] = (
-            None
-            if body.clientId is None
-            else await collections.service.lock_row_id(session, actor.user_id, "client_id", body.clientId)
-        )
-    campaign = await collections.service.change(session, actor, "campaign_id", campaign_id, columns)
-    return (await _campaigns(session, [campaign]))[0]
+    async with database.write() as session:
+        if "clientId" in body.model_fields_set:
+            columns["client_id"] = await _lock_client(session, actor, body.clientId)
+        campaign = await collections.service.change(session, actor, "campaign_id", campaign_id, columns)
+    async with database.read() as session:  # counting may take long, and SQLite has one writer
+        return (await _campaigns(session, [campaign]))[0]
 
 
 @router.delete("/campaigns/{campaign_id}", status_code=204, responses=_refusals("Campaign", NotFound))
 async def delete_campaign(campaign_id: str, actor: WriteActor, session: WriteSession) -> None:
     """Delete a campaign with all its assets. They are gone at once; their bytes follow."""
     await collections.service.remove(session, actor, "campaign_id", campaign_id)
+
+
+async def _lock_client(session: WriteSession, actor: Actor, client_id: str | None) -> int | None:
+    if client_id is None:
+        return None
+    return await collections.service.lock_row_id(session, actor.user_id, "client_id", client_id)
 
 
 def _client(client: Any, asset_count: int) -> dict[str, Any]:  # a Client or a Campaign, which share these
