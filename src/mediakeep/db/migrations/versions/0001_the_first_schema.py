@@ -455,7 +455,6 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_asset_tags_asset_id"), ["asset_id"], unique=False)
 
 
-
 def downgrade() -> None:
     with op.batch_alter_table("asset_tags", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_asset_tags_asset_id"))
