@@ -232,7 +232,7 @@ class Installation:
     def keys_without_row(self) -> set[str]:
         """What lies in the storage although no file row accounts for it."""
         rows = self.query("SELECT key, public_id FROM files")
-        known = {name for row in rows for name in row}
+        known = {name for row in rows for name in row} | {"library/id"}
         # An original is named by its key, a rendition by a folder that has its file's id.
         return {key for key in self.stored_keys() if not known & {key, *key.split("/")}}
 
