@@ -109,7 +109,7 @@ async def _work(settings: Settings) -> None:
         await _wait_for_schema(library.database)
         await check_store(library)
         async with Worker(library):
-            log.info("worker.started", tasks=len(features.task_modules))
+            log.info("worker.started", task_modules=len(features.task_modules))
             await stop.wait()
 
 
