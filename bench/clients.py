@@ -7,11 +7,12 @@ length, so that the clients take little of the cores they share with what is mea
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 
 _TIMEOUT_SECONDS = 120.0
+_SKIP_BYTES = 1 << 20
 
 Buffers = Sequence[bytes | memoryview]
 
@@ -37,24 +38,37 @@ class Protocol:
     read_answer: Callable[[socket.socket], None]
 
 
-def send_all(address: tuple[str, int], protocol: Protocol, items: Sequence[Item], *, clients: int) -> float:
-    """Have so many clients send the items, each the next one that is left; returns the time when they began.
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An HTTP answer; the names of its headers are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def send_all(
+    address: tuple[str, int],
+    requests: Sequence[Buffers],
+    read_answer: Callable[[socket.socket], object],
+    *,
+    clients: int,
+) -> float:
+    """Have so many clients send the requests, each the next one that is left; returns the time when they began.
 
     Raises what the first client that failed raised.
     """
-    requests = [(protocol.request(item), item) for item in items]
     numbers = iter(count())
     failures: list[BaseException] = []
     together = threading.Barrier(clients + 1)
 
     def work() -> None:
         try:
-            with socket.create_connection(address, timeout=_TIMEOUT_SECONDS) as connection:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with _connected(address) as connection:
                 together.wait()
                 while not failures and (number := next(numbers)) < len(requests):
-                    send(connection, requests[number][0])
-                    protocol.read_answer(connection)
+                    send(connection, requests[number])
+                    read_answer(connection)
         except BaseException as error:  # noqa: BLE001 reported by whoever started the threads
             failures.append(error)
             together.abort()
@@ -74,6 +88,22 @@ def send_all(address: tuple[str, int], protocol: Protocol, items: Sequence[Item]
     return began
 
 
+def exchange(address: tuple[str, int], *requests: Buffers) -> list[Answer]:
+    """The answers to HTTP requests that are sent one after the other. Raises where one says that something failed."""
+    answers = []
+    with _connected(address) as connection:
+        for request in requests:
+            send(connection, request)
+            answers.append(read_http(connection))
+    return answers
+
+
+def _connected(address: tuple[str, int]) -> socket.socket:
+    connection = socket.create_connection(address, timeout=_TIMEOUT_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
 def send(connection: socket.socket, parts: Buffers) -> None:
     left = [memoryview(part) for part in parts if part]
     while left:
@@ -84,22 +114,44 @@ def send(connection: socket.socket, parts: Buffers) -> None:
             left[0] = left[0][sent:]
 
 
-def read_http(connection: socket.socket) -> bytes:
-    """The body of an HTTP answer that says its length. Raises unless its status is 2xx."""
+def read_http(connection: socket.socket) -> Answer:
+    """An HTTP answer that says its length. Raises unless its status is below 400."""
+    status, headers, begun = _read_head(connection)
+    body = bytearray(begun)
+    while len(body) < _body_size(status, headers):
+        body += _some(connection)
+    if status >= 400:
+        raise ConnectionError(f"the server answered {status}: {bytes(body[:300])!r}")
+    return Answer(status=status, headers=headers, body=bytes(body))
+
+
+def skip_http(connection: socket.socket) -> int:
+    """Read a 200 and throw its body away; returns the body's size in bytes."""
+    status, headers, begun = _read_head(connection)
+    size, read, buffer = _body_size(status, headers), len(begun), bytearray(_SKIP_BYTES)
+    if status != 200:
+        raise ConnectionError(f"the server answered {status}")
+    while read < size:
+        received = connection.recv_into(buffer, min(size - read, _SKIP_BYTES))
+        if not received:
+            raise ConnectionError("the server closed the connection")
+        read += received
+    return size
+
+
+def _read_head(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers by their names in lower case, and what has come of the body."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += _some(connection)
     head, _, body = data.partition(b"\r\n\r\n")
-    length = next((int(line[15:]) for line in _lines(head) if line.lower().startswith(b"content-length:")), 0)
-    while len(body) < length:
-        body += _some(connection)
-    if not head.split(b" ", 2)[1].startswith(b"2"):
-        raise ConnectionError(f"the server answered {head.splitlines()[0]!r}: {body[:300]!r}")
-    return body
+    first, *lines = head.decode("latin-1").split("\r\n")
+    fields = (line.partition(":") for line in lines)
+    return int(first.split(" ", 2)[1]), {name.lower(): value.strip() for name, _, value in fields}, body
 
 
-def _lines(head: bytes) -> Iterator[bytes]:
-    yield from head.split(b"\r\n")
+def _body_size(status: int, headers: Mapping[str, str]) -> int:
+    return 0 if status == 304 else int(headers.get("content-length", "0"))
 
 
 def _some(connection: socket.socket) -> bytes:
@@ -107,6 +159,12 @@ def _some(connection: socket.socket) -> bytes:
     if not data:
         raise ConnectionError("the server closed the connection")
     return data
+
+
+def get(path: str, headers: Mapping[str, str]) -> bytes:
+    """A request for `path`."""
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n".encode()
 
 
 def multipart(path: str, headers: dict[str, str]) -> Callable[[Item], Buffers]:

@@ -28,6 +28,11 @@ def photos(number: int, *, start: int = 0) -> list[Item]:
     return list(_photos("photo", number, start, width=1200, height=800, grain=0))
 
 
+def small_photos(number: int, *, start: int = 0) -> list[Item]:
+    """Different JPEGs of 390 × 260 pixels and about 20 KB, as thumbnails are."""
+    return list(_photos("small", number, start, width=390, height=260, grain=0))
+
+
 def large_photos(number: int, *, start: int = 0) -> list[Item]:
     """Different JPEGs of 6000 × 4000 pixels, 24 megapixels and about 8 MB."""
     return list(_photos("large", number, start, width=6000, height=4000, grain=8))
@@ -44,6 +49,17 @@ def films(number: int, *, start: int = 0) -> list[Item]:
         )
         for index in range(start, start + number)
     ]
+
+
+def large_film(size: int) -> Item:
+    """An MP4 of so many bytes, most of them zeros in a free box at its end. It takes no more memory than a small one."""
+    film = _kept("film.mp4", _make_film)
+    filling = size - len(film)
+    zeros = memoryview(bytes(16 << 20))
+    whole, rest = divmod(filling - 8, len(zeros))
+    head = struct.pack(">I4s", filling, b"free")
+    parts: list[bytes | memoryview] = [film, head, *[zeros] * whole, zeros[:rest]]
+    return Item(name="large.mp4", media_type="video/mp4", parts=parts)
 
 
 def _photos(kind: str, number: int, start: int, *, width: int, height: int, grain: float) -> Iterator[Item]:

@@ -11,13 +11,13 @@ import sysconfig
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
 from bench import tree
 from bench.rounds import Measured, fresh_folder
-from bench.subjects import Running, mediakeep
+from bench.subjects import Library, mediakeep
 
 _SAMPLES_A_SECOND = 50
 _ATTACH_SECONDS = 1.0
@@ -41,41 +41,48 @@ _WAITS = (
 )
 
 #: Runs the load and calls its second argument once the server is warm.
-Run = Callable[[Running, Callable[[], None]], Measured]
+Run = Callable[[Library, Callable[[], None]], Measured]
+
+Start = Callable[..., AbstractContextManager[Library]]
 
 
-def profile(folder: Path, run: Run) -> None:
-    """Run one round of Mediakeep, and print the functions that took most of the CPU time of an item."""
+def profile(folder: Path, run: Run, *, start: Start = mediakeep) -> None:
+    """Run one round of Mediakeep, and print the functions that took most of the CPU time of an item.
+
+    `start` is `mediakeep` with some of its arguments.
+    """
     found = shutil.which("py-spy", path=sysconfig.get_path("scripts")) or shutil.which("py-spy")
     if found:
-        _by_sampling(found, folder, run)
+        _by_sampling(found, folder, run, start)
     else:
-        _by_tracing(folder, run)
+        _by_tracing(folder, run, start)
 
 
-def _by_sampling(py_spy: str, folder: Path, run: Run) -> None:
+def _by_sampling(py_spy: str, folder: Path, run: Run, start: Start) -> None:
     """One round alone tells how much each kind of process uses, one with py-spy, which slows it, for what."""
     output = folder / "profile"
     output.mkdir(exist_ok=True)
     alone = _Usage()
-    with fresh_folder(folder) as place, mediakeep(place) as running:
+    with fresh_folder(folder) as place, start(place) as running:
         measured = run(running, partial(alone.begin, running))
         alone.end(measured.items)
     watched = _Usage()
     spies: list[subprocess.Popen[bytes]] = []
 
-    def attach(running: Running) -> None:
+    def attach(running: Library) -> None:
         watched.begin(running)
         spies.extend(_attached(py_spy, one.pid, output) for one in tree.processes(running.session))
         time.sleep(_ATTACH_SECONDS)
 
-    with fresh_folder(folder) as place, mediakeep(place) as running:
+    with fresh_folder(folder) as place, start(place) as running:
         watched.end(run(running, partial(attach, running)).items)
         for spy in spies:
             spy.send_signal(signal.SIGINT)
             spy.wait()
-    print(f"\n{measured.items} items in {measured.seconds:.2f} s, {measured.cpu_ms:.2f} ms CPU each")
+    print(f"\n{measured.items} items in {measured.seconds:.2f} s, {measured.cpu_ms:.3f} ms CPU each")
     for kind, milliseconds in alone.by_kind.most_common():
+        if milliseconds < measured.cpu_ms / 100:
+            continue
         found = _Costs(factor=milliseconds / (watched.by_kind[kind] or 1))
         for pid in (pid for pid, its in watched.kinds.items() if its == kind):
             found.add(output / f"{pid}.txt", watched.threads[pid])
@@ -85,7 +92,7 @@ def _by_sampling(py_spy: str, folder: Path, run: Run) -> None:
 class _Usage:
     """CPU milliseconds of an item between `begin` and `end`: by kind of process, and by process and thread."""
 
-    def begin(self, running: Running) -> None:
+    def begin(self, running: Library) -> None:
         self._running = running
         self._before = self._seconds()
 
@@ -120,7 +127,7 @@ def _attached(py_spy: str, pid: int, output: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def _kinds(running: Running) -> dict[int, str]:
+def _kinds(running: Library) -> dict[int, str]:
     members = tree.processes(running.session)
     fork_servers = {one.pid for one in members if "forkserver" in one.command and one.parent == running.pid}
     kinds = {running.pid: "server process"}
@@ -181,7 +188,7 @@ class _Costs:
 
     def show(self, kind: str) -> None:
         print(
-            f"\n== {kind}: {self._threads.total():.2f} ms CPU an item, {self._unseen:.2f} of it without samples"
+            f"\n== {kind}: {self._threads.total():.3f} ms CPU an item, {self._unseen:.3f} of it without samples"
         )
         for title, costs in (
             ("by thread", self._threads),
@@ -214,12 +221,12 @@ def _library(frame: str) -> str:
     return place if name.startswith("0x") else f"{name} ({place})"
 
 
-def _by_tracing(folder: Path, run: Run) -> None:
+def _by_tracing(folder: Path, run: Run, start: Start) -> None:
     """The main thread of the server by cProfile, which slows it; then the probe of a decode process, in this one."""
     output = folder / "server.prof"
     launcher = ("-m", "cProfile", "-o", str(output), "-m")
     with fresh_folder(folder) as place:
-        with mediakeep(place, launcher=launcher) as running:
+        with start(place, launcher=launcher) as running:
             measured = run(running, lambda: None)
         print(f"\n{measured.items} items in {measured.seconds:.2f} s under cProfile\n\n== server process")
         _print_trace(pstats.Stats(str(output)))

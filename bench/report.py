@@ -26,12 +26,22 @@ What `make bench` measured on the machine below. Each figure stands beside that 
   SQLite, `FileResponse`, uvicorn with one worker; pictures made by Pillow and PyAV in the request.
 - **loop** is the physical limit of taking files in: socket to disk with SHA-256, fsync, rename, fsync of the folder, and
   the same probe in a decode process; no HTTP, no database.
+- **nginx** is the limit of delivery: Debian's, one worker, `sendfile`, open files kept, no log
+  (`bench/references/nginx.conf`).
+- **vips** is the limit of making pictures: `pyvips.Image.thumbnail` in a script that does nothing else. It decodes a
+  JPEG at twice the size that it needs at least, Mediakeep at the smallest. **pillow** is how it is usually done: decode
+  all of it, then `resize` with `LANCZOS`. Both encode as Mediakeep does.
 
 The references neither ask who is calling nor limit, check or catalogue what they get; Mediakeep does. Rounds alternate
 between the subjects; each starts them anew on empty folders. A ratio is the median of the rounds' own ratios. The clock
 stops when the task queue is empty. CPU and memory are those of the whole process tree (memory as PSS, so that what
 processes share counts once); a pair is Mediakeep / reference. The clients run on the same cores, and their CPU is not
 counted. **Others** are the cores that neither subject nor clients kept busy: it should be near 0.
+
+Files, pictures and lists that are asked for again and again are asked for by wrk, after their answers were compared
+with what they must be and a second to get warm; all of them are in memory by then. *One core each* means that the
+subject has one core and wrk the other, and small files then keep wrk as busy as nginx: the CPU of a request tells more
+than the rate.
 
 {machine}
 
@@ -42,7 +52,7 @@ counted. **Others** are the cores that neither subject nor clients kept busy: it
 ## Again
 
 ```
-make bench                             # everything; some minutes, on a machine that does nothing else
+make bench                             # everything; about half an hour, on a machine that does nothing else
 .venv/bin/python -m bench B1 --rounds 5
 .venv/bin/python -m bench B1 --profile # where the time goes: by py-spy where it is installed, else by cProfile
 .venv/bin/python -m bench --quick      # whether it runs; writes nothing
@@ -81,7 +91,9 @@ def write(rows: Sequence[Row], *, workloads: Mapping[str, Workload], notes: Mapp
 
 def note(rounds: int, others: float) -> str:
     """When and how a workload was measured; `others` are cores."""
-    return f"{datetime.now(UTC):%Y-%m-%d}, {rounds} rounds, others {others:.2f} cores."
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {rounds} round{'s' if rounds > 1 else ''}, others {others:.2f} cores."
+    )
 
 
 def machine() -> str:

@@ -2,17 +2,20 @@
 
 import gc
 import os
+import resource
 import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 from bench import tree
 from bench.clients import Item, send_all
-from bench.subjects import Running, Start
+from bench.subjects import Running
 
 _SETTLE_SECONDS = 0.25
 
@@ -21,8 +24,8 @@ _SETTLE_SECONDS = 0.25
 class Measured:
     """One subject in one round: `seconds` until all work was done, `answered_seconds` until the last answer.
 
-    Memory is MiB of its whole process tree, `others` the cores that neither it nor the clients kept busy, which tells
-    how quiet the machine was.
+    Memory is MiB of its whole process tree, `clients` the cores that asked it, `others` those that neither kept busy,
+    which tells how quiet the machine was.
     """
 
     items: int
@@ -32,6 +35,7 @@ class Measured:
     cpu_seconds: float
     peak_mib: float
     growth_mib: float
+    clients: float
     others: float
 
     @property
@@ -51,6 +55,16 @@ class Measured:
     @property
     def cpu_per_gigabyte(self) -> float:
         return self.cpu_seconds / (self.bytes / 1e9)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What was done, as `Measured` has it."""
+
+    items: int
+    bytes: int
+    seconds: float
+    answered_seconds: float
 
 
 Figure = Callable[[Measured], float]
@@ -76,20 +90,34 @@ class Rounds:
         return median(one.others for measured in self._measured.values() for one in measured)
 
 
-def alternate(
-    rounds: int, folder: Path, subjects: Mapping[str, Start], measure: Callable[[Running], Measured]
-) -> Rounds:
-    """Measure each subject once in every round, each time started anew on empty folders that are removed afterwards."""
-    measured: dict[str, list[Measured]] = {name: [] for name in subjects}
+#: Starts a subject on an empty folder, measures it and ends it.
+Turn = Callable[[Path], Measured]
+
+Started = TypeVar("Started")
+
+
+def turn(
+    start: Callable[[Path], AbstractContextManager[Started]], measure: Callable[[Started], Measured]
+) -> Turn:
+    def run(place: Path) -> Measured:
+        with start(place) as subject:
+            return measure(subject)
+
+    return run
+
+
+def alternate(rounds: int, folder: Path, turns: Mapping[str, Turn]) -> Rounds:
+    """Let each subject have its turn in every round, on a new folder that is removed afterwards."""
+    measured: dict[str, list[Measured]] = {name: [] for name in turns}
     for number in range(1, rounds + 1):
-        for name, start in subjects.items():
-            with fresh_folder(folder) as place, start(place) as running:
-                found = measure(running)
+        for name, run in turns.items():
+            with fresh_folder(folder) as place:
+                found = run(place)
             measured[name].append(found)
             print(
                 f"  round {number} {name:10} {found.rate:8.1f}/s {found.megabytes_per_second:7.1f} MB/s "
-                f"{found.cpu_ms:8.2f} CPU ms {found.peak_mib:6.0f} MiB (+{found.growth_mib:.0f}), "
-                f"{found.others:.2f} cores busy otherwise",
+                f"{found.cpu_ms:8.3f} CPU ms {found.peak_mib:6.0f} MiB (+{found.growth_mib:.0f}), "
+                f"clients {found.clients:.2f} and others {found.others:.2f} cores",
                 file=sys.stderr,
                 flush=True,
             )
@@ -121,33 +149,66 @@ def upload(
 ) -> Measured:
     """Upload the warm-up's items, then measure the others, until everything that they cause is done.
 
-    CPU is read a moment later still, so that what a process puts off in memory counts as well. `when_warm` is called
-    between the two.
+    `when_warm` is called between the two.
     """
-    send_all(running.address, running.protocol, warm, clients=min(clients, len(warm)))
-    running.wait_until_done()
-    tree.wait_until_idle(running.session)
-    gc.collect()
-    when_warm()
-    cpu_before, busy_before = tree.cpu_seconds(running.session), tree.machine_cpu_seconds()
-    own_before, watched_since = time.process_time(), time.perf_counter()
-    with tree.MemorySampler(running.session) as memory:
-        began = send_all(running.address, running.protocol, items, clients=clients)
+
+    def send(those: Sequence[Item]) -> Work:
+        requests = [running.protocol.request(item) for item in those]
+        began = send_all(
+            running.address, requests, running.protocol.read_answer, clients=min(clients, len(requests))
+        )
         answered_seconds = time.perf_counter() - began
         running.wait_until_done()
-        seconds = time.perf_counter() - began
-    time.sleep(_SETTLE_SECONDS)
-    cpu = tree.cpu_seconds(running.session) - cpu_before
-    own = time.process_time() - own_before
-    busy = tree.machine_cpu_seconds() - busy_before
+        return Work(
+            items=len(those),
+            bytes=sum(item.size for item in those),
+            seconds=time.perf_counter() - began,
+            answered_seconds=answered_seconds,
+        )
+
+    send(warm)
+    found = watch(running.session, lambda: send(items), when_warm=when_warm)
     running.check(len(warm) + len(items))
+    return found
+
+
+def watch(
+    session: int,
+    work: Callable[[], Work],
+    *,
+    when_warm: Callable[[], None] = lambda: None,
+    sample_seconds: float = 0.1,
+    settle_seconds: float = _SETTLE_SECONDS,
+) -> Measured:
+    """What the session's processes use for a work, once they have calmed down and `when_warm` was called.
+
+    CPU is read `settle_seconds` after the work, so that what a process puts off in memory counts as well. The clients
+    are this process and those of its children that it waits for. Memory is looked at every `sample_seconds`.
+    """
+    tree.wait_until_idle(session)
+    gc.collect()
+    when_warm()
+    cpu_before, busy_before = tree.cpu_seconds(session), tree.machine_cpu_seconds()
+    own_before, watched_since = _own_cpu_seconds(), time.perf_counter()
+    with tree.MemorySampler(session, every=sample_seconds) as memory:
+        done = work()
+    time.sleep(settle_seconds)
+    cpu = tree.cpu_seconds(session) - cpu_before
+    own = _own_cpu_seconds() - own_before
+    busy = tree.machine_cpu_seconds() - busy_before
     return Measured(
-        items=len(items),
-        bytes=sum(item.size for item in items),
-        seconds=seconds,
-        answered_seconds=answered_seconds,
+        items=done.items,
+        bytes=done.bytes,
+        seconds=done.seconds,
+        answered_seconds=done.answered_seconds,
         cpu_seconds=cpu,
         peak_mib=memory.peak,
         growth_mib=memory.peak - memory.first,
+        clients=own / done.seconds,
         others=max(0.0, busy - cpu - own) / (time.perf_counter() - watched_since),
     )
+
+
+def _own_cpu_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime

@@ -1,26 +1,27 @@
 """Mediakeep and what it is compared with: how each is started, spoken to, and known to have done all its work."""
 
+import grp
+import json
 import os
+import pwd
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
-from bench import tree
-from bench.clients import Buffers, Item, Protocol, multipart, read_http
+from bench.clients import Buffers, Item, Protocol, exchange, multipart, read_http
+from bench.processes import SubjectFailed, debian_binary, free_port, own_environment, started
 
 #: What only `plain` needs; beside the environment, since one of its packages hides one of Mediakeep's.
 PACKAGES = Path(".cache/bench/packages")
 
-_START_SECONDS = 60.0
-_STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.004
 _WORK_SECONDS = 300.0
 
@@ -31,86 +32,131 @@ _DUE = """
 """
 
 
-class SubjectFailed(Exception):
-    """A subject did not start, or did not do its work."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Running:
-    """A subject that answers at `address`. `session` holds all its processes.
-
-    `wait_until_done` returns once no work is left over, `check` raises unless so many items are there in full.
-    """
+class Subject:
+    """What answers at `address`. `session` holds all its processes, `folder` all its data."""
 
     pid: int
     address: tuple[str, int]
-    protocol: Protocol
-    wait_until_done: Callable[[], None]
-    check: Callable[[int], None]
+    folder: Path
 
     @property
     def session(self) -> int:
         return self.pid
 
 
-#: Starts a subject with its data in an empty folder; ends it with the block.
-Start = Callable[[Path], AbstractContextManager[Running]]
+@dataclass(frozen=True, kw_only=True)
+class Running(Subject):
+    """A subject that takes items and works on them.
+
+    `wait_until_done` returns once no work is left over, `check` raises unless so many items are there in full.
+    """
+
+    protocol: Protocol
+    wait_until_done: Callable[[], None]
+    check: Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf(Subject):
+    """A subject that items are read from by HTTP.
+
+    `stock` puts items there and gives the path of each, once no work is left over; `headers` say who asks.
+    """
+
+    headers: Mapping[str, str]
+    stock: Callable[[Sequence[Item]], list[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Library(Running, Shelf):
+    """A subject that items are given to and read from."""
 
 
 @contextmanager
-def mediakeep(folder: Path, *, launcher: Sequence[str] = ("-m",)) -> Iterator[Running]:
-    """`mediakeep serve`: one process, no rate limit, everything else as it comes.
+def mediakeep(
+    folder: Path,
+    *,
+    launcher: Sequence[str] = ("-m",),
+    settings: Mapping[str, str] | None = None,
+    cpu: int | None = None,
+    prepare: Callable[[Path], None] | None = None,
+) -> Iterator[Library]:
+    """`mediakeep serve`: one process, no rate limit, everything else as it comes but for `settings`, by their variables.
 
-    `launcher` is what Python is told before the program's name: `-m`, or a profiler's words.
+    `launcher` is what Python is told before the program's name: `-m`, or a profiler's words. `prepare` is given the
+    data folder, which holds one account, before the start. `cpu` is the only core that it may use.
     """
-    port, data = _free_port(), folder / "data"
+    port, data = free_port(), folder / "data"
     environment = {
         "MEDIAKEEP_DATA": str(data),
         "MEDIAKEEP_UPLOADS_PER_MINUTE": "0",
         "MEDIAKEEP_PORT": str(port),
+        **(settings or {}),
     }
     key = _prepare_account(folder, environment)
+    if prepare:
+        prepare(data)
+    headers = {"Authorization": f"Bearer {key}"}
+    protocol = Protocol(request=multipart("/api/v2/upload-asset", headers), read_answer=_read_http)
+    address, database = ("127.0.0.1", port), data / "mediakeep.db"
+
+    def stock(items: Sequence[Item]) -> list[str]:
+        answers = exchange(address, *(protocol.request(item) for item in items))
+        _wait_for_tasks(database)
+        return [f"/api/v2/assets/{json.loads(answer.body)['id']}" for answer in answers]
+
     command = [sys.executable, *launcher, "mediakeep", "serve"]
-    with _started(command, environment, folder, port) as pid:
-        database = data / "mediakeep.db"
-        yield Running(
+    with started(command, environment, folder, port, cpu=cpu) as pid:
+        yield Library(
             pid=pid,
-            address=("127.0.0.1", port),
-            protocol=Protocol(
-                request=multipart("/api/v2/upload-asset", {"Authorization": f"Bearer {key}"}),
-                read_answer=_read_http,
-            ),
+            address=address,
+            folder=folder,
+            protocol=protocol,
             wait_until_done=lambda: _wait_for_tasks(database),
             check=lambda number: _check_mediakeep(data, number),
+            headers=headers,
+            stock=stock,
         )
 
 
 @contextmanager
-def plain(folder: Path) -> Iterator[Running]:
+def plain(folder: Path, *, cpu: int | None = None) -> Iterator[Library]:
     """The usual back end, `bench.references.plain`, under uvicorn with one worker."""
-    port = _free_port()
+    port = free_port()
+    address = ("127.0.0.1", port)
+    protocol = Protocol(request=multipart("/assets", {}), read_answer=_read_http)
+
+    def stock(items: Sequence[Item]) -> list[str]:
+        answers = exchange(address, *(protocol.request(item) for item in items))
+        return [f"/assets/{json.loads(answer.body)['id']}/content" for answer in answers]
+
     command = [sys.executable, "-m", "uvicorn", "bench.references.plain:app", "--port", str(port)]
     environment = {"PLAIN_FOLDER": str(folder), "PYTHONPATH": str(PACKAGES.absolute())}
-    with _started(command, environment, folder, port) as pid:
-        yield Running(
+    with started(command, environment, folder, port, cpu=cpu) as pid:
+        yield Library(
             pid=pid,
-            address=("127.0.0.1", port),
-            protocol=Protocol(request=multipart("/assets", {}), read_answer=_read_http),
+            address=address,
+            folder=folder,
+            protocol=protocol,
             wait_until_done=_nothing,
             check=lambda number: _check_plain(folder, number),
+            headers={},
+            stock=stock,
         )
 
 
 @contextmanager
 def loop(folder: Path) -> Iterator[Running]:
-    """The physical limit, `bench.references.loop`."""
-    port, files = _free_port(), folder / "files"
+    """The physical limit of ingest, `bench.references.loop`."""
+    port, files = free_port(), folder / "files"
     files.mkdir()
     command = [sys.executable, "-m", "bench.references.loop", str(port), str(files)]
-    with _started(command, {}, folder, port) as pid:
+    with started(command, {}, folder, port) as pid:
         yield Running(
             pid=pid,
             address=("127.0.0.1", port),
+            folder=folder,
             protocol=Protocol(request=_frame, read_answer=_read_byte),
             wait_until_done=_nothing,
             check=lambda number: _expect(len(list(files.iterdir())), number, "files"),
@@ -118,68 +164,33 @@ def loop(folder: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def _started(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path, port: int
-) -> Iterator[int]:
-    """A process in a session of its own that listens on `port`; gives its id."""
-    log = folder / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=_environment(environment),
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    try:
-        _wait_for_port(process, port, log)
-        yield process.pid
-    except Exception as error:
-        error.add_note(f"The end of its log:\n{log.read_text(errors='replace')[-3000:]}")
-        raise
-    finally:
-        _end(process)
+def nginx(folder: Path, *, cpu: int | None = None) -> Iterator[Shelf]:
+    """The limit of delivery: Debian's nginx with one worker, and nothing that would slow it."""
+    port, files = free_port(), folder / "files"
+    files.mkdir()
+    conf = Template((Path(__file__).parent / "references/nginx.conf").read_text())
+    (folder / "nginx.conf").write_text(conf.substitute(port=port, user=_nginx_user()))
+
+    def stock(items: Sequence[Item]) -> list[str]:
+        for item in items:
+            (files / item.name).write_bytes(b"".join(item.parts))
+        return [f"/{item.name}" for item in items]
+
+    command = [debian_binary("nginx"), "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"]
+    with started(command, {}, folder, port, cpu=cpu) as pid:
+        yield Shelf(pid=pid, address=("127.0.0.1", port), folder=folder, headers={}, stock=stock)
 
 
-def _environment(given: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without settings that are meant for another library."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MEDIAKEEP_")}
-    return kept | dict(given)
+@contextmanager
+def resize(folder: Path, *, way: str, quality: int) -> Iterator[Subject]:
+    """A script that makes WebPs with the library named `way` (vips, pillow), as hard as we try, and does nothing else."""
+    from mediakeep.media.picture import _WEBP_EFFORT
 
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    # A KeyboardInterrupt lets a profiler around the program write down what it has found.
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for left in tree.processes(process.pid):
-        with suppress(ProcessLookupError, ChildProcessError):
-            os.kill(left.pid, signal.SIGKILL)
-            os.waitpid(left.pid, 0)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    until = time.monotonic() + _START_SECONDS
-    while time.monotonic() < until:
-        if process.poll() is not None:
-            raise SubjectFailed(f"{process.args} ended with {process.returncode}")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise SubjectFailed(f"nothing listens on {port}; see {log}")
+    port = free_port()
+    arguments = [way, str(port), str(quality), str(_WEBP_EFFORT)]
+    command = [sys.executable, "-m", "bench.references.resize", *arguments]
+    with started(command, {"VIPS_CONCURRENCY": "1"}, folder, port) as pid:
+        yield Subject(pid=pid, address=("127.0.0.1", port), folder=folder)
 
 
 def _nothing() -> None:
@@ -207,7 +218,7 @@ def _prepare_account(folder: Path, environment: Mapping[str, str]) -> str:
 def _command(environment: Mapping[str, str], *words: str, given: str = "") -> str:
     done = subprocess.run(
         [sys.executable, "-m", "mediakeep", *words],
-        env=_environment(environment),
+        env=own_environment(environment),
         input=given,
         text=True,
         capture_output=True,
@@ -271,3 +282,10 @@ def _read_byte(connection: socket.socket) -> None:
 
 def _read_http(connection: socket.socket) -> None:
     read_http(connection)
+
+
+def _nginx_user() -> str:
+    """Who its worker is: whoever runs this, so that it can read the files. Only root may say so."""
+    if os.geteuid():
+        return ""
+    return f"user {pwd.getpwuid(0).pw_name} {grp.getgrgid(0).gr_name};"

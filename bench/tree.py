@@ -18,7 +18,6 @@ from typing import Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-_SAMPLE_SECONDS = 0.1
 _MIB = 1 << 20
 
 
@@ -82,10 +81,11 @@ def machine_cpu_seconds() -> float:
 
 
 class MemorySampler:
-    """Looks at a session's memory ten times a second while its block lasts; `first` and `peak` in MiB."""
+    """Looks at a session's memory `every` so many seconds while its block lasts; `first` and `peak` in MiB."""
 
-    def __init__(self, session: int) -> None:
+    def __init__(self, session: int, *, every: float) -> None:
         self._session = session
+        self._every = every
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.first = self.peak = memory_mib(session)
@@ -102,7 +102,7 @@ class MemorySampler:
         self._look()
 
     def _watch(self) -> None:
-        while not self._ended.wait(_SAMPLE_SECONDS):
+        while not self._ended.wait(self._every):
             self._look()
 
     def _look(self) -> None:

@@ -6,8 +6,9 @@ from functools import partial
 
 from bench import material, profiling
 from bench.clients import Item
+from bench.figures import CPU_MS, CPU_PER_GIGABYTE, GROWTH, MEGABYTES, MEGABYTES_ANSWERED, SLOW_RATE, Table
 from bench.registry import Options, Outcome, Row, Workload, register
-from bench.rounds import Measured, Rounds, alternate, upload
+from bench.rounds import Measured, Rounds, alternate, turn, upload
 from bench.subjects import Running, loop, mediakeep, plain
 
 
@@ -36,40 +37,23 @@ EIGHT_FILMS = Load(make=material.films, number=32, warm=8, clients=8)
 
 
 def _against_plain(name: str, load: Load, *, rate: float, cpu: float | None, options: Options) -> Outcome:
-    found = alternate(
-        options.rounds, options.folder, {"ours": mediakeep, "plain": plain}, load.scaled(options.scale).run
-    )
-    faster = found.ratio("ours", "plain", _rate)
-    cheaper = found.ratio("ours", "plain", _cpu_ms)
-    row = partial(
-        Row, workload=name, cpu=_pair(found, "plain", _cpu_ms, "ms"), memory=_memory(found, "plain")
-    )
+    run = load.scaled(options.scale).run
+    turns = {"ours": turn(mediakeep, run), "plain": turn(plain, run)}
+    found = alternate(options.rounds, options.folder, turns)
+    table = Table(workload=name, found=found, cpu=CPU_MS)
     rows = [
-        row(
-            measured="photos a second",
-            ours=f"{found.median('ours', _rate):.1f}/s",
-            reference=f"plain {found.median('plain', _rate):.1f}/s",
-            ratio=f"{faster:.2f}",
-            bar=f"≥ {rate} × plain",
-            is_met=faster >= rate,
-        ),
-        row(
-            measured="CPU of a photo",
-            ours=f"{found.median('ours', _cpu_ms):.2f} ms",
-            reference=f"plain {found.median('plain', _cpu_ms):.2f} ms",
-            ratio=f"{cheaper:.2f}",
-            bar="" if cpu is None else f"≤ {cpu} × plain",
-            is_met=None if cpu is None else cheaper <= cpu,
-        ),
+        table.against("plain", "photos a second", SLOW_RATE, at_least=rate),
+        table.against("plain", "CPU of a photo", CPU_MS, at_most=cpu),
     ]
     return Outcome(rows=rows, others=found.others)
 
 
 def _against_loop(options: Options) -> Outcome:
-    subjects = {"ours": mediakeep, "loop": loop, "plain": plain}
     rows, others = [], 0.0
     for load, rate in ((ONE_FILM, 0.75), (EIGHT_FILMS, 0.55)):
-        found = alternate(options.rounds, options.folder, subjects, load.scaled(options.scale).run)
+        run = load.scaled(options.scale).run
+        turns = {"ours": turn(mediakeep, run), "loop": turn(loop, run), "plain": turn(plain, run)}
+        found = alternate(options.rounds, options.folder, turns)
         rows += _film_rows(found, load, rate=rate)
         others = max(others, found.others)
     return Outcome(rows=rows, others=others)
@@ -77,88 +61,23 @@ def _against_loop(options: Options) -> Outcome:
 
 def _film_rows(found: Rounds, load: Load, *, rate: float) -> list[Row]:
     clients = "1 client" if load.clients == 1 else f"{load.clients} clients"
-    faster = found.ratio("ours", "loop", _megabytes)
-    cost = found.median("ours", _cpu_per_gigabyte)
-    growth = found.median("ours", _growth)
     film_mib = material.FILM_BYTES / 2**20
-    row = partial(
-        Row, workload="B2", cpu=_pair(found, "loop", _cpu_per_gigabyte, "s/GB"), memory=_memory(found, "loop")
-    )
+    table = Table(workload="B2", found=found, cpu=CPU_PER_GIGABYTE)
     return [
-        row(
-            measured=f"MB/s, {clients}",
-            ours=f"{found.median('ours', _megabytes):.0f} MB/s",
-            reference=f"loop {found.median('loop', _megabytes):.0f} MB/s",
-            ratio=f"{faster:.2f}",
-            bar=f"≥ {rate} × loop",
-            is_met=faster >= rate,
+        table.against("loop", f"MB/s, {clients}", MEGABYTES, at_least=rate),
+        table.against("loop", f"MB/s until the last answer, {clients}", MEGABYTES_ANSWERED),
+        table.bounded(
+            f"CPU of a gigabyte, {clients}", CPU_PER_GIGABYTE, at_most=1.5, bar="≤ 1.5 s/GB", reference="loop"
         ),
-        row(
-            measured=f"MB/s until the last answer, {clients}",
-            ours=f"{found.median('ours', _megabytes_answered):.0f} MB/s",
-            reference=f"loop {found.median('loop', _megabytes_answered):.0f} MB/s",
-            ratio=f"{found.ratio('ours', 'loop', _megabytes_answered):.2f}",
-        ),
-        row(
-            measured=f"CPU of a gigabyte, {clients}",
-            ours=f"{cost:.2f} s",
-            reference=f"loop {found.median('loop', _cpu_per_gigabyte):.2f} s",
-            ratio=f"{found.ratio('ours', 'loop', _cpu_per_gigabyte):.2f}",
-            bar="≤ 1.5 s/GB",
-            is_met=cost <= 1.5,
-        ),
-        row(
-            measured=f"growth of memory, {clients}",
-            ours=f"{growth:.0f} MB",
-            reference=f"loop {found.median('loop', _growth):.0f} MB",
+        table.bounded(
+            f"growth of memory, {clients}",
+            GROWTH,
+            at_most=film_mib,
             bar=f"< {film_mib:.0f} MB, one film",
-            is_met=growth < film_mib,
+            reference="loop",
         ),
-        row(
-            measured=f"MB/s, {clients}",
-            ours=f"{found.median('ours', _megabytes):.0f} MB/s",
-            reference=f"plain {found.median('plain', _megabytes):.0f} MB/s",
-            ratio=f"{found.ratio('ours', 'plain', _megabytes):.2f}",
-            cpu=_pair(found, "plain", _cpu_per_gigabyte, "s/GB"),
-            memory=_memory(found, "plain"),
-        ),
+        table.against("plain", f"MB/s, {clients}", MEGABYTES),
     ]
-
-
-def _pair(found: Rounds, reference: str, figure: Callable[[Measured], float], unit: str) -> str:
-    return f"{found.median('ours', figure):.2f} / {found.median(reference, figure):.2f} {unit}"
-
-
-def _memory(found: Rounds, reference: str) -> str:
-    return f"{found.median('ours', _peak):.0f} / {found.median(reference, _peak):.0f}"
-
-
-def _rate(one: Measured) -> float:
-    return one.rate
-
-
-def _megabytes(one: Measured) -> float:
-    return one.megabytes_per_second
-
-
-def _megabytes_answered(one: Measured) -> float:
-    return one.bytes / 1e6 / one.answered_seconds
-
-
-def _cpu_ms(one: Measured) -> float:
-    return one.cpu_ms
-
-
-def _cpu_per_gigabyte(one: Measured) -> float:
-    return one.cpu_per_gigabyte
-
-
-def _peak(one: Measured) -> float:
-    return one.peak_mib
-
-
-def _growth(one: Measured) -> float:
-    return one.growth_mib
 
 
 def _profile(loads: Sequence[Load], options: Options) -> None:
