@@ -12,6 +12,7 @@ from mediakeep.media.facts import Detail, Facts
 from mediakeep.media.libvips import Header
 from mediakeep.media.limits import Limits
 from mediakeep.media.pixels import Pixels, encode_jpeg
+from mediakeep.media.transform import Size
 
 THUMBNAIL_SIDE = 512
 
@@ -20,8 +21,8 @@ def probe(path: str, format_name: str, limits: Limits) -> Facts:
     """The facts of an image, with its thumbnail. Raises `UndecodableMedia` when it is over a limit or cannot be decoded;
     of an animation only the first frame is decoded.
     """
-    header = _read_header(path, format_name, limits)
-    small = _shrink(path, format_name, header)
+    header = read_header(path, format_name, limits)
+    small = _thumbnail_pixels(path, format_name, header)
     details, location = read_exif(header.exif)
     summary = fingerprint.fingerprint(small)
     return Facts(
@@ -38,8 +39,14 @@ def probe(path: str, format_name: str, limits: Limits) -> Facts:
 
 def thumbnail(path: str, format_name: str, limits: Limits) -> bytes:
     """A JPEG of at most 512 px on its long side, never enlarged. Raises `UndecodableMedia`."""
-    header = _read_header(path, format_name, limits)
-    return encode_jpeg(_shrink(path, format_name, header))
+    header = read_header(path, format_name, limits)
+    return encode_jpeg(_thumbnail_pixels(path, format_name, header))
+
+
+def thumbnail_size(source: Size) -> Size:
+    """The size of the thumbnail of a picture of this width and height; none is enlarged."""
+    scale = min(1.0, THUMBNAIL_SIDE / max(source))
+    return max(1, round(source[0] * scale)), max(1, round(source[1] * scale))
 
 
 def summarize(picture: bytes) -> fingerprint.Fingerprint:
@@ -48,9 +55,10 @@ def summarize(picture: bytes) -> fingerprint.Fingerprint:
         return fingerprint.fingerprint(np.asarray(image.convert("RGB")))
 
 
-def _read_header(path: str, format_name: str, limits: Limits) -> Header:
-    read_header = pil.read_header if format_name in pil.FORMATS else libvips.read_header
-    header = read_header(path, format_name)
+def read_header(path: str, format_name: str, limits: Limits) -> Header:
+    """What the file says before any pixel is decoded. Raises `UndecodableMedia`, also where it is over a limit."""
+    read = pil.read_header if format_name in pil.FORMATS else libvips.read_header
+    header = read(path, format_name)
     is_heif = format_name in {"heic", "avif"}
     _check(header, limits.max_heif_pixels if is_heif else limits.max_image_pixels, limits)
     if format_name == "gif" and not gif.is_whole(path):
@@ -74,9 +82,10 @@ def _check(header: Header, max_pixels: int, limits: Limits) -> None:
         )
 
 
-def _shrink(path: str, format_name: str, header: Header) -> Pixels:
+def _thumbnail_pixels(path: str, format_name: str, header: Header) -> Pixels:
+    size = thumbnail_size((header.width, header.height))
     shrink = pil.shrink if format_name in pil.FORMATS else libvips.shrink
-    return shrink(path, format_name, header, THUMBNAIL_SIDE)
+    return shrink(path, format_name, header, size)
 
 
 def _header_details(header: Header) -> dict[str, Detail]:

@@ -13,6 +13,7 @@ from mediakeep.errors import UndecodableMedia
 from mediakeep.media import icc, libvips
 from mediakeep.media.libvips import DAMAGED, Header
 from mediakeep.media.pixels import Pixels
+from mediakeep.media.transform import Size
 
 FORMATS = {"bmp": "BMP", "heic": "HEIF", "avif": "AVIF"}
 
@@ -44,14 +45,15 @@ def read_header(path: str, format_name: str) -> Header:
         )
 
 
-def shrink(path: str, format_name: str, header: Header, side: int) -> Pixels:
-    """The first picture, upright, its long side at most `side`. Raises `UndecodableMedia`, also when it is truncated."""
+def shrink(path: str, format_name: str, header: Header, size: Size) -> Pixels:
+    """The first picture, upright, in exactly this size. Raises `UndecodableMedia`, also when it is truncated."""
     with _opened(path, format_name) as image:
         image.load()
         mode = "RGBA" if image.has_transparency_data else "RGB"
         plain = image if image.mode == mode else image.convert(mode)
-        plain.thumbnail((side, side), reducing_gap=2.0)
-        pixels = np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(plain)))
+        stored = size[::-1] if 5 <= header.orientation <= 8 else size
+        small = plain.resize(stored, Image.Resampling.BICUBIC, reducing_gap=2.0)
+        pixels = np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(small)))
     wide = header.profile and not icc.is_srgb(header.profile)
     return libvips.convert(pixels, header.profile) if wide else pixels
 

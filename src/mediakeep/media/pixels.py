@@ -4,24 +4,35 @@ import io
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import AvifImagePlugin, Image, WebPImagePlugin  # noqa: F401 registered before a process is forked
 
 Pixels = npt.NDArray[np.uint8]
+
+# As are the others: at the first picture Pillow would look for them.
+Image.preinit()
 
 
 def encode_jpeg(pixels: Pixels, quality: int = 80) -> bytes:
     """A JPEG without any metadata; transparent parts become white."""
     # Pillow, since libvips' threads cost more than encoding a thumbnail.
-    return _encode(pixels, "JPEG", quality=quality)
+    return _encode(flatten(pixels), "JPEG", quality=quality)
 
 
 def encode_png(pixels: Pixels) -> bytes:
-    return _encode(pixels, "PNG")
+    return _encode(flatten(pixels), "PNG")
+
+
+def encode_webp(pixels: Pixels, quality: int, effort: int) -> bytes:
+    return _encode(pixels, "WEBP", quality=quality, method=effort)
+
+
+def encode_avif(pixels: Pixels, quality: int, speed: int) -> bytes:
+    return _encode(pixels, "AVIF", quality=quality, speed=speed, max_threads=1)
 
 
 def _encode(pixels: Pixels, kind: str, **options: int) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(flatten(pixels)).save(buffer, kind, **options)
+    Image.fromarray(pixels).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pebble import ProcessExpired, ProcessPool
 from pebble.common.types import CONSTS
 
+from mediakeep import metrics
 from mediakeep.errors import Unavailable, UndecodableMedia
 from mediakeep.media import worker
 
@@ -114,15 +115,29 @@ class DecodePool:
         `timeout_seconds` (its waiting does not count) or its process dies, and `Unavailable` when too many renditions
         wait or the pool is closed. Cancelling the caller stops the job.
         """
-        await self._enter(priority)
+        with metrics.DecodeJob() as job:
+            await self._enter(priority)
+            job.start()
+            return await self._run(job, function, args, timeout_seconds)
+
+    async def _run(
+        self,
+        job: metrics.DecodeJob,
+        function: Callable[..., T],
+        args: tuple[Any, ...],
+        timeout_seconds: float,
+    ) -> T:
         try:
             return await self._mended(function, args, timeout_seconds)
         except TimeoutError as error:
+            job.outcome = "timed_out"
             raise UndecodableMedia(f"Decoding took longer than {timeout_seconds:g} s.") from error
         except ProcessExpired as error:
+            job.outcome = "died"
             _log.warning("a decode process died", extra={"exit_code": error.exitcode})
             raise UndecodableMedia("The file could not be decoded: the decoder stopped.") from error
         except worker.DecoderFaultError as error:
+            job.outcome = "failed"
             _log.exception("a decoder failed unexpectedly")
             raise UndecodableMedia("The file could not be decoded.") from error
         finally:

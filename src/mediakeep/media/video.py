@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -14,9 +16,10 @@ from mediakeep.errors import UndecodableMedia
 from mediakeep.media import audio
 from mediakeep.media.container import DAMAGED_VIDEO, MICROSECOND, open_media, read_tags
 from mediakeep.media.facts import Detail, Facts, clean_text, iso_time
-from mediakeep.media.image import THUMBNAIL_SIDE
+from mediakeep.media.image import thumbnail_size
 from mediakeep.media.limits import Limits
 from mediakeep.media.pixels import Pixels, encode_jpeg
+from mediakeep.media.transform import Size
 
 POSTER_AT_SECONDS = 1.0
 MAX_POSTER_FRAMES = 120
@@ -59,21 +62,50 @@ def probe(path: str, format_name: str, limits: Limits) -> Facts:
         )
 
 
-def poster(path: str, format_name: str, limits: Limits) -> bytes:
-    """The picture shown at 1 s, or in the middle of a shorter video, upright, as a JPEG of at most 512 px.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A frame that was on screen. `size` is its width and height there: pixels made square, then turned."""
 
-    The nearest keyframe before it where reaching it would cost more than 120 decoded frames. Raises
+    size: Size
+    frame: VideoFrame
+
+    def pixels(self, size: Size) -> Pixels:
+        """Upright, in exactly this size. Raises what PyAV raises."""
+        width, height = size[::-1] if self.frame.rotation % 180 else size
+        larger = width > self.frame.width or height > self.frame.height
+        pixels = self.frame.reformat(
+            width=width, height=height, format="rgb24", interpolation="BICUBIC" if larger else "AREA"
+        ).to_ndarray()
+        # PyAV's rotation is counter-clockwise, as numpy's.
+        turned = np.rot90(pixels, self.frame.rotation // 90 % 4)
+        return np.ascontiguousarray(turned).astype(np.uint8, copy=False)
+
+
+def poster(path: str, format_name: str, limits: Limits) -> bytes:
+    """The picture shown at 1 s, or in the middle of a shorter video, upright, as a JPEG of at most 512 px. Raises
     `UndecodableMedia`, and `NoPictureError` where there is sound only.
+    """
+    with shown_at(path, format_name, None, limits) as shown:
+        pixels = shown.pixels(thumbnail_size(shown.size))
+    return encode_jpeg(pixels)
+
+
+@contextmanager
+def shown_at(path: str, format_name: str, seconds: float | None, limits: Limits) -> Iterator[Shown]:
+    """The frame on screen `seconds` after the start, the last one when the video ends before; the poster's for None.
+
+    The nearest keyframe before it where reaching it would cost more than 120 decoded frames. Raises `UndecodableMedia`,
+    and `NoPictureError` where there is sound only; PyAV's errors inside become `UndecodableMedia`.
     """
     with open_media(path, format_name, limits, DAMAGED_VIDEO) as container:
         stream = _find_video(container)
         if stream is None:
             raise NoPictureError("The file has no picture.")
-        frame = _frame_at(container, stream, _poster_time(container, stream), limits)
+        at = _poster_time(container, stream) if seconds is None else _within(container, stream, seconds)
+        frame = _frame_at(container, stream, at, limits)
         if frame is None:
             raise UndecodableMedia(DAMAGED_VIDEO)
-        pixels = _upright(frame, stream, THUMBNAIL_SIDE)
-    return encode_jpeg(pixels)
+        yield Shown(_displayed(frame, stream), frame)
 
 
 def _find_video(container: InputContainer) -> VideoStream | None:
@@ -92,6 +124,14 @@ def _find_video(container: InputContainer) -> VideoStream | None:
 def _poster_time(container: InputContainer, stream: VideoStream) -> float:
     duration = audio.header_seconds(container, stream)
     return POSTER_AT_SECONDS if duration is None or duration >= POSTER_AT_SECONDS else duration / 2
+
+
+def _within(container: InputContainer, stream: VideoStream, seconds: float) -> float:
+    """No time after the last frame's, where that is known."""
+    duration = audio.header_seconds(container, stream)
+    if duration is None:
+        return seconds
+    return max(0.0, min(seconds, duration - 1 / float(stream.average_rate or 25)))
 
 
 def _frame_at(
@@ -151,17 +191,6 @@ def _displayed(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
     # A nonsensical aspect is no reason to believe it.
     width = round(frame.width * aspect) if Fraction(1, 4) <= aspect <= 4 else frame.width
     return (frame.height, width) if frame.rotation % 180 else (width, frame.height)
-
-
-def _upright(frame: VideoFrame, stream: VideoStream, side: int) -> Pixels:
-    width, height = _displayed(frame, stream)
-    scale = min(1.0, side / max(width, height))
-    width, height = max(1, round(width * scale)), max(1, round(height * scale))
-    if frame.rotation % 180:
-        width, height = height, width
-    pixels = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA").to_ndarray()
-    # PyAV's rotation is counter-clockwise, as numpy's.
-    return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90 % 4)).astype(np.uint8, copy=False)
 
 
 def _details(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> dict[str, Detail]:

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from mediakeep.errors import MediakeepError, UndecodableMedia
-from mediakeep.media import probe, render  # noqa: F401 the jobs, imported for every process at once
+from mediakeep.media import picture, probe, render  # noqa: F401 the jobs, imported for every process at once
 
 if sys.platform != "win32":
     import resource
 
 _OPEN_FILES = 128
+# The server answers first, pictures are made in what is left.
+_NICENESS = 5
 
 
 class DecoderFaultError(Exception):
@@ -33,6 +35,7 @@ def lock_in(memory_bytes: int) -> None:
     """Take away what a decoder has no use for. `memory_bytes` come on top of what the process has now."""
     _end_with_server()
     _leave_folder()
+    os.nice(_NICENESS)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
