@@ -1,9 +1,10 @@
 """Asking for background work, in the transaction that causes it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Insert, case, select, update
+from sqlalchemy import Insert, case, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -98,6 +99,32 @@ async def list_tasks(
     if names is not None:
         statement = statement.where(Task.name.in_(names))
     return list(await session.scalars(statement))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """How many tasks have not ended, how many failed for good, and how long the first one is due that nobody works on."""
+
+    waiting: int
+    dead: int
+    overdue_seconds: float
+
+
+async def backlog(session: AsyncSession) -> Backlog:
+    """The figures of the whole table."""
+    is_free = or_(Task.leased_until.is_(None), Task.leased_until <= now_plus())
+    due = select(func.min(Task.run_at)).where(Task.status == QUEUED, Task.run_at <= now_plus(), is_free)
+    waiting = select(func.count()).select_from(Task).where(Task.status == QUEUED)
+    dead = select(func.count()).select_from(Task).where(Task.status == "dead")
+    statement = select(
+        waiting.scalar_subquery().label("waiting"),
+        dead.scalar_subquery().label("dead"),
+        due.scalar_subquery().label("due_at"),
+        now_plus().label("now"),
+    )
+    row = (await session.execute(statement)).one()
+    overdue = 0.0 if row.due_at is None else (row.now - row.due_at).total_seconds()
+    return Backlog(waiting=row.waiting, dead=row.dead, overdue_seconds=overdue)
 
 
 async def _change(session: AsyncSession, statement: ReturningUpdate[tuple[int]]) -> bool:

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.contextvars import bound_contextvars
 
+from mediakeep import metrics
 from mediakeep.errors import MediakeepError
 from mediakeep.library import Library
 from mediakeep.logs import hide_secrets
@@ -35,6 +36,16 @@ _TOO_LATE = "its deadline has passed"
 #: Writes how a step ended and says whether the claim still stood; or "done", which is written together with others.
 _Writer = Callable[[AsyncSession, Claimed], Awaitable[bool]]
 _Ending = _Writer | Literal["done"]
+
+#: What the metrics call the endings.
+_OUTCOMES: dict[object, str] = {
+    "done": "done",
+    leases.postpone: "postponed",
+    leases.put_off: "failed",
+    leases.bury: "dead",
+    leases.give_back: "given_back",
+    None: "lost",
+}
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -154,6 +165,7 @@ class Worker:
                 ending = _buried(claimed, _TOO_LATE)
             else:
                 ending = await self._perform(claimed)
+            metrics.TASK_STEPS.inc(claimed.name, _OUTCOMES[getattr(ending, "func", ending)])
             if ending == "done":
                 self._finished.append(claimed)
             elif ending is not None:
