@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, ImageDraw, ImageSequence
 
 from mediakeep.errors import UndecodableMedia
-from mediakeep.media import libvips
+from mediakeep.media import image as images
+from mediakeep.media import libvips, pil
 from mediakeep.media.picture import PAGE_SIDE, picture, picture_seconds
 from mediakeep.media.pool import DecodePool
 from mediakeep.media.transform import MAX_PIXELS, MAX_SIDE, Transform, fitted
@@ -408,6 +409,15 @@ def test_a_picture_is_upright_before_it_is_cropped(name, orientation, made):
     assert right.size == (60, 120)
     assert int(np.argmax(right.getpixel((30, 30)))) == 1
     assert min(right.getpixel((30, 90))) > 170
+
+
+def test_a_turned_avif_is_decoded_in_its_shape(saved, limits):
+    buffer = io.BytesIO()
+    pictures.photo(320, 240).save(buffer, "AVIF", exif=pictures.exif(orientation=6))
+    path = saved(buffer.getvalue())
+    header = images.read_header(path, "avif", limits)
+    assert (header.width, header.height) == (240, 320)
+    assert pil.shrink(path, "avif", header, (120, 160)).shape == (160, 120, 3)
 
 
 @pytest.mark.parametrize("output", FORMATS)

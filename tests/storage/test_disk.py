@@ -132,13 +132,14 @@ def _failing(number: int) -> Callable[..., None]:
     return fail
 
 
+@pytest.mark.parametrize("failing", ["os.open", "OpenFile.read_at_once"])
 async def test_a_disk_that_fails_while_reading_or_listing_is_unavailable(
-    disk_store: DiskStore, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch
+    disk_store: DiskStore, make_source: MakeSource, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
     key = new_key("files")
     await disk_store.put(key, make_source(disk_store), media_type="image/png")
     monkeypatch.setattr(os, "scandir", _failing(errno.EIO))
-    monkeypatch.setattr("mediakeep.storage.disk.FileIO", _failing(errno.EIO))
+    monkeypatch.setattr(f"mediakeep.storage.open_files.{failing}", _failing(errno.EIO))
     with pytest.raises(Unavailable):
         await anext(disk_store.read(key))
     with pytest.raises(Unavailable):

@@ -49,12 +49,12 @@ class Header:
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turns libvips' errors into `UndecodableMedia`; their text names paths and functions."""
+def plain_errors(sentence: str = DAMAGED) -> Iterator[None]:
+    """Turns libvips' errors into `UndecodableMedia(sentence)`; their text names paths and functions."""
     try:
         yield
     except pyvips.Error as error:
-        raise UndecodableMedia(DAMAGED) from error
+        raise UndecodableMedia(sentence) from error
 
 
 def read_header(path: str, format_name: str) -> Header:

@@ -28,6 +28,8 @@ ANIMATION_SECONDS = 30.0
 #: The long side of a page's picture where nobody asks for a size.
 PAGE_SIDE = 1600
 
+_CANNOT_WRITE = "The picture cannot be written as {}: it takes more memory than is allowed."
+
 # More would cost twice as much and save a twentieth of the bytes.
 _WEBP_EFFORT = 2
 # The slower ones cost four times as much for the same twentieth.
@@ -166,14 +168,18 @@ def _encoded(seen: Picture, transform: Transform) -> bytes:
     quality = transform.quality or DEFAULT_QUALITY.get(transform.format, 0)
     try:
         return _ENCODERS[transform.format](seen, quality)
-    # Pillow's. libvips decodes only now: its errors may be the file's.
+    # Pillow's, of which all but memory was seen to. libvips decodes only now: its errors may be the file's.
     except (OSError, ValueError, RuntimeError) as error:
-        raise UndecodableMedia(f"The picture cannot be written as {transform.format}.") from error
+        raise UndecodableMedia(_CANNOT_WRITE.format(transform.format)) from error
 
 
 def _webp(seen: Picture, quality: int) -> bytes:
-    if libvips.is_animation(seen) or seen.width * seen.height > _MAX_PILLOW_PIXELS:
+    if libvips.is_animation(seen):
         return libvips.encode_webp(seen, quality, _WEBP_EFFORT)
+    if seen.width * seen.height > _MAX_PILLOW_PIXELS:
+        seen = seen.copy_memory()  # decoded: what fails from here on is not the file's fault
+        with libvips.plain_errors(_CANNOT_WRITE.format("webp")):
+            return libvips.encode_webp(seen, quality, _WEBP_EFFORT)
     return arrays.encode_webp(libvips.to_pixels(seen), quality, _WEBP_EFFORT)
 
 

@@ -2,11 +2,11 @@
 
 from mediakeep.errors import SettingsError
 from mediakeep.settings import Settings
-from mediakeep.storage.base import MissingObject, Store, Stored, new_key
+from mediakeep.storage.base import Chunk, MissingObject, Store, Stored, new_key
 from mediakeep.storage.disk import DiskStore
 from mediakeep.storage.objects import ObjectStore
 
-__all__ = ["DiskStore", "MissingObject", "ObjectStore", "Store", "Stored", "new_key", "open_store"]
+__all__ = ["Chunk", "DiskStore", "MissingObject", "ObjectStore", "Store", "Stored", "new_key", "open_store"]
 
 
 def open_store(settings: Settings) -> Store:

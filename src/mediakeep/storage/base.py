@@ -12,10 +12,14 @@ from typing import Protocol
 
 import structlog
 
+from mediakeep import metrics
 from mediakeep.errors import Unavailable
 
 CHUNK_BYTES = 512 * 1024  # of a file that is read; 256 KB to 1 MB do equally well
 CHECK_SECONDS = 5
+
+#: Part of a content, as it comes out of a store.
+Chunk = bytes | memoryview
 
 _log = structlog.get_logger(__name__)
 _SEGMENT = r"[a-z0-9_-][a-z0-9._-]*"
@@ -57,11 +61,14 @@ class Store(Protocol):
         It is not waited for: a power cut may lose it, or leave it cut short, which whoever reads it can tell.
         """
 
-    def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+    def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[Chunk, None]:
         """The bytes from `start` to before `end`, in chunks; none if `start` lies past the last one.
 
         Raises `MissingObject` before the first chunk. Whoever may stop early closes it (`contextlib.aclosing`).
         """
+
+    async def read_dated(self, key: str) -> tuple[bytes, datetime]:
+        """As `read_bytes`, and when the bytes were put there."""
 
     async def read_bytes(self, key: str) -> bytes:
         """All bytes at once, for small things. Raises `MissingObject`."""
@@ -123,6 +130,7 @@ def unavailable_after(*errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:
+        metrics.STORAGE_FAILURES.inc()
         # obstore appends the request with all its headers to what it says.
         _log.error(
             "storage_failed", error=type(error).__name__, cause=str(error).partition("\n\nDebug source")[0]

@@ -9,15 +9,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from io import FileIO
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import TypeVar
 
 from mediakeep.storage import folders
 from mediakeep.storage.base import (
     CHECK_SECONDS,
     CHUNK_BYTES,
+    Chunk,
     MissingObject,
     Stored,
     check_key,
@@ -25,6 +25,7 @@ from mediakeep.storage.base import (
     is_key,
     unavailable_after,
 )
+from mediakeep.storage.open_files import OpenFile, OpenFiles
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class DiskStore:
         # Of its own, so that a slow disk holds up nothing else that runs in threads.
         self._threads = ThreadPoolExecutor(16, thread_name_prefix="storage")
         self._durable = {root}
+        self._open_files = OpenFiles()
 
     def path_of(self, key: str) -> Path:
         """Where the bytes of this key are, or would be. Raises `ValueError` for a bad key."""
@@ -60,17 +62,38 @@ class DiskStore:
     async def put_bytes(self, key: str, data: bytes, *, media_type: str) -> None:  # noqa: ARG002
         target = self.path_of(key)
         await self._run(lambda: self._replace(target, data))
+        self._open_files.forget([key])
 
-    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
-        reader = _Reader(self.path_of(key), start, end)
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[Chunk, None]:
+        file = await self._open(key)
         try:
-            while chunk := await self._run_on(key, reader.read):
+            while length := max(0, min(CHUNK_BYTES, (sys.maxsize if end is None else end) - start)):
+                with unavailable_after(OSError):
+                    chunk = file.read_at_once(start, length)
+                if chunk is None:
+                    chunk = await self._run_on(key, partial(_read_holding, file.hold(), start, length))
+                if not chunk:
+                    return
+                start += len(chunk)
                 yield chunk
         finally:
-            reader.close()
+            file.release()
+
+    async def _open(self, key: str) -> OpenFile:
+        """The file of this key, held for the caller."""
+        if found := self._open_files.find(key):
+            return found
+        path = self.path_of(key)
+        file = await self._run_on(key, lambda: OpenFile(path))
+        self._open_files.keep(key, file)
+        return file
+
+    async def read_dated(self, key: str) -> tuple[bytes, datetime]:
+        path = self.path_of(key)
+        return await self._run_on(key, lambda: _read_dated(path))
 
     async def read_bytes(self, key: str) -> bytes:
-        return await self._run_on(key, self.path_of(key).read_bytes)
+        return (await self.read_dated(key))[0]
 
     async def stat(self, key: str) -> Stored | None:
         path = self.path_of(key)
@@ -81,6 +104,7 @@ class DiskStore:
 
     async def delete(self, keys: Sequence[str]) -> None:
         paths = [self.path_of(key) for key in keys]
+        self._open_files.forget(keys)
         await self._run(lambda: _unlink(paths))
 
     async def delete_prefix(self, prefix: str) -> None:
@@ -210,34 +234,17 @@ class DiskStore:
             path.unlink(missing_ok=True)
 
 
-class _Reader:
-    """A file that threads open and read, and that can be closed at any time: whoever waits for a thread may be cancelled."""
+def _read_dated(path: Path) -> tuple[bytes, datetime]:
+    with path.open("rb") as file:
+        return file.read(), datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
 
-    def __init__(self, path: Path, start: int, end: int | None) -> None:
-        self._path = path
-        self._next = start
-        self._end = sys.maxsize if end is None else end
-        self._file: FileIO | None = None
-        self._closed = False
-        self._lock = Lock()
 
-    def read(self) -> bytes:
-        """The next chunk; empty at the end."""
-        with self._lock:
-            if self._closed:
-                return b""
-            if self._file is None:
-                self._file = FileIO(self._path)
-                self._file.seek(self._next)
-            chunk = self._file.read(max(0, min(CHUNK_BYTES, self._end - self._next)))
-            self._next += len(chunk)
-            return chunk
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            if self._file:
-                self._file.close()
+def _read_holding(file: OpenFile, position: int, length: int) -> bytes:
+    """In a thread, which may outlast whoever asked for it."""
+    try:
+        return file.read(position, length)
+    finally:
+        file.release()
 
 
 def _stored(key: str, facts: os.stat_result) -> Stored:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from mediakeep.storage import folders
 from mediakeep.storage.base import (
     CHECK_SECONDS,
     CHUNK_BYTES,
+    Chunk,
     MissingObject,
     Stored,
     check_key,
@@ -90,7 +91,7 @@ class ObjectStore:
     async def put_bytes(self, key: str, data: bytes, *, media_type: str) -> None:
         await self._put(check_key(key), data, media_type)
 
-    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[bytes, None]:
+    async def read(self, key: str, start: int = 0, end: int | None = None) -> AsyncGenerator[Chunk, None]:
         if end is not None and end <= start:
             await self._must_exist(key)
             return
@@ -104,10 +105,13 @@ class ObjectStore:
             async for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
                 yield chunk
 
-    async def read_bytes(self, key: str) -> bytes:
+    async def read_dated(self, key: str) -> tuple[bytes, datetime]:
         with _translated(key):
             result = await obstore.get_async(self._store, check_key(key))
-            return bytes(await result.bytes_async())
+            return bytes(await result.bytes_async()), result.meta["last_modified"]
+
+    async def read_bytes(self, key: str) -> bytes:
+        return (await self.read_dated(key))[0]
 
     async def stat(self, key: str) -> Stored | None:
         try:
