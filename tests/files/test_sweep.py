@@ -2,12 +2,13 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, event, select
 
 from mediakeep.assets.models import Asset
 from mediakeep.errors import NotFound
-from mediakeep.files import service
-from mediakeep.files.models import File, Orphan
+from mediakeep.files import renditions, service
+from mediakeep.files.models import File, Orphan, Variant
+from mediakeep.files.renditions import THUMBNAIL, WAVEFORM, WAVEFORM_PICTURE, rendition_key, rendition_prefix
 from mediakeep.files.sweep import sweep
 from mediakeep.files.tasks import delete_bytes
 from mediakeep.library import Library
@@ -37,6 +38,41 @@ async def orphan(library):
     await library.store.put_bytes("files/ab/cd/lost", b"lost", media_type="image/jpeg")
     await library.store.put_bytes("renditions/ab/cd/lost/1.jpg", b"lost", media_type="image/jpeg")
     return {"files/ab/cd/lost", "renditions/ab/cd/lost/1.jpg"}
+
+
+@pytest.fixture
+def put_variant(library):
+    """Bytes of a variant that a crash kept from being noted."""
+
+    async def put_variant(file, name="1.webp"):
+        key = f"{rendition_prefix(file.public_id)}/{name}"
+        await library.store.put_bytes(key, b"variant", media_type="image/webp")
+        return key
+
+    return put_variant
+
+
+@pytest.fixture
+def variants(library):
+    """The keys of the variants that have a row, with their sizes."""
+
+    async def variants():
+        async with library.database.read() as session:
+            return {row.key: row.size for row in await session.scalars(select(Variant))}
+
+    return variants
+
+
+@pytest.fixture
+def statements(library):
+    """Every statement that the database gets from now on."""
+    found = []
+    engines = library.database.read_engine.sync_engine, library.database.write_engine.sync_engine
+    for engine in engines:
+        event.listen(
+            engine, "before_cursor_execute", lambda _c, _cursor, statement, *_: found.append(statement)
+        )
+    return found
 
 
 async def test_what_nothing_accounts_for_is_noted_first_and_deleted_by_the_next_sweep(
@@ -131,3 +167,54 @@ async def test_deleting_bytes_twice_does_no_harm(library, keep, keys, claim):
     for _ in range(2):
         await delete_bytes(library, claim(file))
     assert await keys() == set()
+
+
+async def test_a_variant_that_a_crash_kept_from_being_noted_is_adopted(
+    eager, keep, put_variant, variants, keys
+):
+    file, _ = await keep()
+    key = await put_variant(file)
+    assert (await sweep(eager)).adopted == 1
+    assert await variants() == {key: 7}
+    assert (await sweep(eager)).adopted == 0
+    assert key in await keys()
+
+
+async def test_a_variant_that_is_young_may_be_noted_yet(library, keep, put_variant, variants):
+    file, _ = await keep()
+    await put_variant(file)
+    await sweep(library)
+    assert await variants() == {}
+
+
+async def test_what_every_file_has_is_no_variant(eager, library, keep, variants):
+    file, _ = await keep()
+    for recipe in (THUMBNAIL, WAVEFORM, WAVEFORM_PICTURE):
+        key = rendition_key(file.public_id, recipe)
+        await library.store.put_bytes(key, b"fixed", media_type=recipe.media_type)
+    assert (await sweep(eager)).adopted == 0
+    assert await variants() == {}
+
+
+async def test_what_an_older_pipeline_made_is_adopted_so_that_it_goes(eager, keep, variants, monkeypatch):
+    file, _ = await keep()
+    old = rendition_key(file.public_id, THUMBNAIL)
+    monkeypatch.setattr(renditions, "PIPELINE_VERSION", renditions.PIPELINE_VERSION + 1)
+    await sweep(eager)
+    assert set(await variants()) == {old}
+
+
+async def test_a_rendition_of_no_file_is_an_orphan_and_no_variant(eager, orphan, variants):
+    swept = await sweep(eager)
+    assert (swept.noted, swept.adopted) == (2, 0)
+    assert await variants() == {}
+
+
+async def test_variants_are_adopted_in_batches(eager, keep, put_variant, variants, statements):
+    file, _ = await keep()
+    for number in range(60):
+        await put_variant(file, f"{number}.webp")
+    statements.clear()
+    assert (await sweep(eager)).adopted == 60
+    assert len(await variants()) == 60
+    assert len(statements) < 30

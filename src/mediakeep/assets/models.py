@@ -3,7 +3,17 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Float,
+    ForeignKey,
+    Index,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mediakeep.db.base import Base, BigInt, Json, PublicId
@@ -32,6 +42,7 @@ class Asset(Base):
         Index(None, "persona_id", "created_at", "id"),
         Index(None, "project_id", "created_at", "id"),
         Index(None, "created_at", "id"),
+        CheckConstraint("(focal_x IS NULL) = (focal_y IS NULL)", name="focal_point"),
         {"sqlite_autoincrement": True},
     )
 
@@ -51,6 +62,9 @@ class Asset(Base):
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", Json, default=dict)
     visibility: Mapped[str] = mapped_column(String(7))
     size: Mapped[int] = mapped_column(BigInteger, default=0)
+    #: The point that a crop keeps in view, or neither.
+    focal_x: Mapped[float | None] = mapped_column(Float)
+    focal_y: Mapped[float | None] = mapped_column(Float)
     client_id: Mapped[int | None] = mapped_column(ForeignKey("clients.id", ondelete="RESTRICT"))
     campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id", ondelete="RESTRICT"))
     persona_id: Mapped[int | None] = mapped_column(ForeignKey("personas.id", ondelete="RESTRICT"))

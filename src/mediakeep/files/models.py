@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, Integer, String
+from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from mediakeep.db.base import Base, BigInt, Json, PublicId
@@ -33,6 +33,27 @@ class File(Base):
     #: 64 bits as a signed number.
     phash: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(default=now_plus())
+
+
+class Variant(Base):
+    """A rendition that somebody asked for by size or format: what it takes up, and when it was last of use.
+
+    The bytes may be missing, since rows go first and these are not looked at to serve anything.
+    """
+
+    __tablename__ = "variants"
+    __table_args__ = (
+        Index(None, "file_id", "used_at"),
+        # Alone tells what all of them take up, and which go first.
+        Index(None, "used_at", "size"),
+    )
+
+    key: Mapped[str] = mapped_column(String(160), primary_key=True)
+    #: CASCADE: it keeps no file alive.
+    file_id: Mapped[int] = mapped_column(ForeignKey("files.id", ondelete="CASCADE"))
+    size: Mapped[int] = mapped_column(BigInteger)
+    is_preset: Mapped[bool]
+    used_at: Mapped[datetime] = mapped_column(default=now_plus())
 
 
 class Orphan(Base):

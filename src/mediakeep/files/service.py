@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Column, ColumnElement, delete, exists, select
+from sqlalchemy import Column, ColumnElement, ForeignKey, delete, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.db import Base
@@ -36,8 +36,12 @@ def _nothing_refers() -> Iterator[ColumnElement[bool]]:
 
 
 def _referring_columns() -> Iterator[Column[int]]:
-    """The columns of other features' tables that refer to files: the schema knows them, this layer does not."""
+    """The columns that keep files alive: the schema knows them, this layer does not. Rows that CASCADE keep nothing."""
     for table in Base.metadata.tables.values():
         for column in table.columns:
-            if any(key.target_fullname == "files.id" for key in column.foreign_keys):
+            if any(_keeps_a_file(key) for key in column.foreign_keys):
                 yield column
+
+
+def _keeps_a_file(key: ForeignKey) -> bool:
+    return key.target_fullname == "files.id" and key.ondelete != "CASCADE"

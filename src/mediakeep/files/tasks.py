@@ -6,6 +6,7 @@ from mediakeep.errors import BadRequest, NotFound
 from mediakeep.files.models import File
 from mediakeep.files.renditions import THUMBNAIL, WAVEFORM, Source, find_or_make, rendition_prefix
 from mediakeep.files.sweep import sweep
+from mediakeep.files.variants import evict
 from mediakeep.library import Library
 from mediakeep.media.image import summarize
 from mediakeep.media.limits import IMAGE_SECONDS
@@ -59,3 +60,9 @@ async def _note_fingerprint(library: Library, file: File, picture: bytes) -> Non
 async def sweep_storage(library: Library, _claimed: Claimed) -> None:
     """Remove what crashes have left behind."""
     await sweep(library)
+
+
+@periodic("files.evict_variants", every=lambda _: 60)
+async def evict_variants(library: Library, _claimed: Claimed) -> None:
+    """Keep what callers have had made within its budget."""
+    await evict(library)
