@@ -10,12 +10,19 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from mediakeep import __version__, features
-from mediakeep.accounts.secrets import load_secret_key
+from mediakeep.accounts.secrets import load_secret_key, previous_secret_keys
+from mediakeep.assets.served import ServedAssets
 from mediakeep.files.identity import check_store
+from mediakeep.files.memory import Memory
 from mediakeep.files.renditions import RenditionCache
-from mediakeep.http import delivery, health, openapi, page
+from mediakeep.files.variants import VariantLog
+from mediakeep.http import delivery, health, metrics, openapi, page
+from mediakeep.http.delivery import Delivery, DeliveryState
+from mediakeep.http.hot import HotAnswers
 from mediakeep.http.legacy import assets as legacy
-from mediakeep.http.middleware import EarlyAnswer, LimitBody, RequestLog, SecurityHeaders
+from mediakeep.http.middleware import SECURITY_HEADERS, EarlyAnswer, LimitBody, RequestLog, SecurityHeaders
+from mediakeep.http.misses import MissLimit
+from mediakeep.http.picture_query import presets_from
 from mediakeep.http.problems import install_problem_handlers
 from mediakeep.http.v2 import assets, audit, auth, auth_keys, auth_sessions, collections, upload, users
 from mediakeep.library import open_library
@@ -32,6 +39,22 @@ Log in with **Authorize**, or send an API key as `Authorization: Bearer mk_…` 
 
 #: Routes that read their body as a stream, with limits of their own.
 _STREAMING = (r"(/legacy)?/api/v2/upload-asset", r"/api/(clients|campaigns)/[^/]+/assets")
+
+_EXPOSED = (
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Link",
+    "Location",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "X-Request-ID",
+    "X-Total-Count",
+)
+
+_DELIVERED = [*delivery.routes("/api/v2"), *delivery.routes("/legacy/api/v2")]
 
 # The worker of this process runs whatever the features have registered.
 _TASKS = features.task_modules
@@ -54,6 +77,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.secret = load_secret_key(settings)
+    app.state.previous_secrets = previous_secret_keys(settings)
+    app.state.presets = presets_from(settings)
     install_problem_handlers(app)
     app.include_router(auth.router)
     app.include_router(auth_sessions.router)
@@ -64,63 +89,87 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(assets.router)
     app.include_router(collections.router)
     app.include_router(legacy.router)
-    app.router.routes.extend(delivery.routes("/api/v2"))
-    app.router.routes.extend(delivery.routes("/legacy/api/v2"))
+    app.router.routes.extend(_DELIVERED)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     page.install(app)
+    metrics.note_routes(app)
     app.openapi = lambda: _openapi(app, settings)  # type: ignore[method-assign]  # the way FastAPI documents
     return app
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, HotAnswers]]:
     settings: Settings = app.state.settings
     async with AsyncExitStack() as stack:
         library = await stack.enter_async_context(open_library(settings))
         await check_store(library)
         app.state.library = library
-        app.state.renditions = RenditionCache(library)
+        variants = await stack.enter_async_context(VariantLog(library))
+        memory = Memory(settings.memory_cache_bytes)
+        app.state.delivery = DeliveryState(
+            served=ServedAssets(library.database),
+            memory=memory,
+            renditions=RenditionCache(library, memory, variants),
+            misses=MissLimit(settings.rendition_misses_per_minute),
+            presets=app.state.presets,
+            secrets=(app.state.secret, *app.state.previous_secrets),
+        )
         if settings.embedded_worker:
             await stack.enter_async_context(Worker(library))
-        yield
+        yield {"hot": _hot_answers(settings)}
+
+
+def _hot_answers(settings: Settings) -> HotAnswers:
+    """What connections answer by themselves has the headers of the layers that it does not pass."""
+    shared = _cross_origin(settings) or {"vary": "Origin"}
+    return HotAnswers(
+        settings.memory_cache_bytes,
+        common=[*SECURITY_HEADERS.items(), *shared.items()],
+        any_origin=bool(_cross_origin(settings)),
+    )
+
+
+def _cross_origin(settings: Settings) -> dict[str, str]:
+    """The headers that let pages of any origin read a file; empty where they depend on the origin.
+
+    The same on every answer, so that a cache in between need not keep one for each origin.
+    """
+    if "*" not in settings.cors_origins:
+        return {}
+    return {
+        "access-control-allow-origin": "*",
+        "access-control-expose-headers": ", ".join(_EXPOSED),
+    }
 
 
 def _middleware(settings: Settings) -> list[Middleware]:
+    cross_origin = Middleware(
+        CORSMiddleware,
+        allow_origins=list(settings.cors_origins),
+        allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "X-API-Key",
+            "X-Request-ID",
+            "Idempotency-Key",
+            "Range",
+            "If-Match",
+            "If-Modified-Since",
+            "If-None-Match",
+            "If-Range",
+            "If-Unmodified-Since",
+        ],
+        expose_headers=_EXPOSED,
+        max_age=600,
+    )
+    headers = _cross_origin(settings)
+    bytes_of_assets = Middleware(Delivery, routes=_DELIVERED, headers=headers)
     return [
         Middleware(RequestLog),
         Middleware(SecurityHeaders),
-        Middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
-            allow_methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "X-API-Key",
-                "X-Request-ID",
-                "Idempotency-Key",
-                "Range",
-                "If-Match",
-                "If-Modified-Since",
-                "If-None-Match",
-                "If-Range",
-                "If-Unmodified-Since",
-            ],
-            expose_headers=[
-                "Content-Disposition",
-                "Content-Range",
-                "ETag",
-                "Link",
-                "Location",
-                "RateLimit-Limit",
-                "RateLimit-Remaining",
-                "RateLimit-Reset",
-                "Retry-After",
-                "X-Request-ID",
-                "X-Total-Count",
-            ],
-            max_age=600,
-        ),
+        *([bytes_of_assets, cross_origin] if headers else [cross_origin, bytes_of_assets]),
         Middleware(EarlyAnswer),
         Middleware(LimitBody, max_bytes=settings.max_request_bytes, streaming=_STREAMING),
     ]

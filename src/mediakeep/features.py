@@ -2,6 +2,7 @@
 
 from mediakeep.accounts import models as _accounts
 from mediakeep.accounts import tasks as _accounts_tasks
+from mediakeep.assets import cdn as _cdn_tasks
 from mediakeep.assets import models as _assets
 from mediakeep.assets import tasks as _assets_tasks
 from mediakeep.collections import models as _collections
@@ -17,6 +18,6 @@ from mediakeep.tasks import tasks as _tasks_tasks
 metadata = Base.metadata
 
 #: The modules whose import registers tasks.
-task_modules = (_accounts_tasks, _assets_tasks, _events_tasks, _files_tasks, _tasks_tasks)
+task_modules = (_accounts_tasks, _assets_tasks, _cdn_tasks, _events_tasks, _files_tasks, _tasks_tasks)
 
 _table_modules = (_accounts, _assets, _collections, _events, _files, _tasks)

@@ -1,9 +1,13 @@
 """Log lines: JSON for machines or coloured for people, each with the request's id, none with a secret."""
 
+import asyncio
 import logging
 import re
 import sys
+import time
 from collections.abc import Mapping, MutableMapping
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -35,6 +39,8 @@ def configure_logging(settings: Settings) -> None:
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
     )
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    _access.is_on = level <= logging.INFO
+    _access.is_plain = not to_people
     structlog.configure(
         processors=[_add_name, structlog.processors.add_log_level, *shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -44,6 +50,59 @@ def configure_logging(settings: Settings) -> None:
     _configure_libraries(
         [structlog.stdlib.add_logger_name, structlog.stdlib.add_log_level, *shared], renderer, level
     )
+
+
+def log_request(method: str, path: str, status: int, seconds: float, *, request_id: str) -> None:
+    """One line about a request. There is one for each, so it takes the shortest way there is."""
+    _access.write(method, path, status, round(seconds * 1000, 1), request_id)
+
+
+class _Access:
+    """Writes the lines about requests: for machines without any of structlog's steps, which cost ten times as much.
+
+    What comes within one turn of the event loop is written at its end, all at once.
+    """
+
+    def __init__(self) -> None:
+        self.is_on = True
+        self.is_plain = False
+        self._log = structlog.get_logger("mediakeep.access")
+        self._lines: list[str] = []
+
+    def write(self, method: str, path: str, status: int, ms: float, request_id: str) -> None:
+        if not self.is_on:
+            return
+        if not self.is_plain:
+            self._log.info("request", method=method, path=path, status=status, ms=ms, request_id=request_id)
+            return
+        now = time.time()
+        second = int(now)
+        self._lines.append(
+            f'{{{_named(method, path)},"status":{status},"ms":{ms},"event":"request",'
+            f'"logger":"mediakeep.access","level":"info","request_id":"{request_id}",'
+            f'"timestamp":"{_iso_second(second)}.{int((now - second) * 1_000_000):06}Z"}}\n'
+        )
+        if len(self._lines) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        sys.stderr.write("".join(lines))
+        sys.stderr.flush()
+
+
+@lru_cache(maxsize=4096)
+def _named(method: str, path: str) -> str:
+    """The line's first members, as JSON."""
+    return to_json({"method": method, "path": _SECRET_TEXTS.sub(r"\1***", path)}).decode()[1:-1]
+
+
+@lru_cache(maxsize=2)
+def _iso_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+_access = _Access()
 
 
 def _configure_libraries(

@@ -4,6 +4,7 @@ Read once, from `MEDIAKEEP_…` in the environment or a TOML file, then passed d
 """
 
 import os
+import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -57,7 +58,16 @@ KNOWN_FORMATS = frozenset(
 _CLIENT_VARIABLES = frozenset({"api_key", "url"})
 
 #: What must not be shown, wrong as it may be: a log keeps it.
-_SECRET_FIELDS = frozenset({"database_url", "secret_key", "storage_options"})
+_SECRET_FIELDS = frozenset(
+    {
+        "cdn_purge_token",
+        "database_url",
+        "metrics_token",
+        "previous_secret_key",
+        "secret_key",
+        "storage_options",
+    }
+)
 
 _Words = Annotated[tuple[str, ...], NoDecode]
 
@@ -86,6 +96,9 @@ class Settings(BaseSettings):
     secret_key: SecretStr = Field(
         SecretStr(""),
         description="Signs tokens and URLs, at least 32 characters. Empty: made and kept in the data folder.",
+    )
+    previous_secret_key: SecretStr = Field(
+        SecretStr(""), description="The key before this one: what it has signed stays good until it expires."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
@@ -142,6 +155,80 @@ class Settings(BaseSettings):
     )
     max_sign_seconds: int = Field(
         604_800, ge=1, le=31_536_000, description="Longest life of a signed URL, seconds."
+    )
+
+    renditions: Literal["free", "presets", "signed"] = Field(
+        "free",
+        description="Which pictures may be asked for: any size, the presets alone, or what is signed or asked for by "
+        "its owner.",
+    )
+    rendition_presets: dict[str, str] = Field(
+        {},
+        description='Named pictures as JSON, such as `{"card": "width=320&height=200&fit=cover&format=auto"}`.',
+    )
+    max_rendition_side: int = Field(
+        2560,
+        ge=1,
+        le=8192,
+        description="Longest side of a picture that is asked for without login or signature, pixels.",
+    )
+    max_rendition_pixels: int = Field(
+        40_000_000, ge=1, le=8192 * 8192, description="Most pixels of a picture that is asked for."
+    )
+    rendition_variants: int = Field(
+        100, ge=1, le=100_000, description="Pictures kept of one file besides presets; the oldest goes."
+    )
+    rendition_budget_bytes: int = Field(
+        10 * 1024 * MIB,
+        ge=MIB,
+        description="Room for pictures that were asked for; those unused for longest go, bytes.",
+    )
+    rendition_misses_per_minute: int = Field(
+        240,
+        ge=0,
+        le=1_000_000,
+        description="Pictures that one address may have made in any 60 s in a server process; 0 is no limit.",
+    )
+    max_waiting_renditions: int = Field(
+        64, ge=1, le=10_000, description="Pictures that may wait for a decode process; 503 beyond that."
+    )
+    memory_cache_bytes: int = Field(
+        64 * MIB, ge=0, description="Memory of each server process for small files and pictures, bytes."
+    )
+    upload_max_side: int = Field(
+        0,
+        ge=0,
+        le=8192,
+        description="Still images that are uploaded are shrunk to this side, pixels; 0 keeps them.",
+    )
+    upload_format: Literal["", "jpg", "png", "webp", "avif"] = Field(
+        "", description="Still images that are uploaded are written anew in this format; empty keeps theirs."
+    )
+    upload_quality: int = Field(
+        90, ge=1, le=100, description="Quality of images that are written anew at upload."
+    )
+
+    accel_redirect: str = Field(
+        "",
+        description="Path below which nginx serves the data folder internally, such as `/_files/`; empty: we send.",
+    )
+    redirect_to_storage: int = Field(
+        0,
+        ge=0,
+        le=604_800,
+        description="Send readers to the object store by addresses good for so long, seconds; 0: we send.",
+    )
+    cdn_url: str = Field(
+        "",
+        description="Address of a CDN in front of this server, told for public files in place of the base URL.",
+    )
+    cdn_purge_url: str = Field("", description="Where a CDN is told (POST) what to forget; empty: nowhere.")
+    cdn_purge_token: SecretStr = Field(SecretStr(""), description="Bearer token for the CDN's purge address.")
+    metrics_token: SecretStr = Field(
+        SecretStr(""), description="Bearer token that opens /metrics to other machines."
+    )
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Port on which /metrics answers as well, on the same host; 0 is none."
     )
 
     decode_processes: int = Field(
@@ -201,7 +288,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{word!r} is not an address or a network") from error
         return value
 
-    @field_validator("base_url")
+    @field_validator("base_url", "cdn_purge_url", "cdn_url")
     @classmethod
     def _is_base(cls, value: str) -> str:
         value = value.rstrip("/")
@@ -211,7 +298,14 @@ class Settings(BaseSettings):
                 raise ValueError("it must be an http or https address without query or fragment")
         return value
 
-    @field_validator("secret_key")
+    @field_validator("accel_redirect")
+    @classmethod
+    def _is_path(cls, value: str) -> str:
+        if value and not re.fullmatch(r"/[A-Za-z0-9._~/-]*", value):
+            raise ValueError("it must be a path such as /_files/")
+        return value
+
+    @field_validator("secret_key", "previous_secret_key")
     @classmethod
     def _is_long(cls, value: SecretStr) -> SecretStr:
         if value.get_secret_value() and len(value.get_secret_value()) < 32:
@@ -229,6 +323,8 @@ class Settings(BaseSettings):
             raise ValueError(f"base_url must be set when listening on {self.host}, which is not loopback")
         if not self.uses_sqlite and not self.secret_key.get_secret_value():
             raise ValueError("secret_key must be set with a database other than SQLite")
+        if self.accel_redirect and self.storage_url:
+            raise ValueError("accel_redirect needs the files in the data folder, where nginx finds them")
         return self
 
     @property

@@ -13,6 +13,7 @@ from mediakeep.accounts.actor import SHELL
 from mediakeep.accounts.models import ApiKey, SignIn
 from mediakeep.accounts.secrets import setup_code
 from mediakeep.app import create_app
+from mediakeep.assets.served import ServedAssets
 from mediakeep.db import now_plus
 from mediakeep.http.auth import AdminActor, ReadActor, WriteActor, find_actor
 from mediakeep.http.problems import install_problem_handlers
@@ -28,7 +29,8 @@ def app(settings, database):
     """The surface alone, and routes that need one scope each."""
     app = FastAPI()
     app.state.library = SimpleNamespace(settings=settings, database=database)
-    app.state.secret = SECRET
+    app.state.secret, app.state.previous_secrets = SECRET, ()
+    app.state.delivery = SimpleNamespace(served=ServedAssets(database))
     install_problem_handlers(app)
     for surface in (auth, auth_keys, auth_sessions):
         app.include_router(surface.router)

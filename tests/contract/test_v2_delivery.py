@@ -158,7 +158,6 @@ async def test_a_range_past_the_end_is_refused(photo, api, asked):
         "bytes=",
         "bytes=-",
         "bytes=a-b",
-        "bytes=0-1,5-6",
         "items=0-5",
         "0-5",
         "bytes=" + "9" * 40 + "-",
@@ -244,9 +243,9 @@ async def test_a_thumbnail_is_a_small_jpeg_with_a_tag_of_its_own(photo, api):
 
 async def test_a_thumbnail_that_was_lost_is_made_again(photo, api, app):
     whole = (await api.get(photo["thumbnailUrl"])).content
-    store, renditions = app.state.library.store, app.state.renditions
+    store, memory = app.state.library.store, app.state.delivery.memory
     await store.delete([one.key async for one in store.iter_keys("renditions")])
-    renditions._kept.clear()
+    memory._drop(next(key for key in memory._kept if key.startswith("renditions")))
     again = await api.get(photo["thumbnailUrl"])
     assert (again.status_code, again.content) == (200, whole)
 

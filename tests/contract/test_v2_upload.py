@@ -14,7 +14,7 @@ on_one_engine = pytest.mark.parametrize("library_settings", ["sqlite-disk"], ind
 
 BASE = {
     "id", "userId", "clientId", "campaignId", "personaId", "projectId", "name", "description", "url", "size",
-    "uploadedAt", "updatedAt", "tags", "metadata", "visibility", "format", "type", "thumbnailUrl",
+    "uploadedAt", "updatedAt", "tags", "metadata", "visibility", "focalPoint", "format", "type", "thumbnailUrl",
 }  # fmt: skip
 
 
@@ -83,6 +83,7 @@ async def test_an_upload_answers_with_all_that_is_known(upload, me):
         "size": len(pictures.png(200, 100)),
         "tags": None,
         "visibility": "public",
+        "focalPoint": None,
         "type": "image",
         "format": "png",
         "width": 200,

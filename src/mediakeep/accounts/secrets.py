@@ -39,6 +39,12 @@ def load_secret_key(settings: Settings) -> bytes:
     return key
 
 
+def previous_secret_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The key before this one, where it is still given: what it has signed stays good."""
+    given = settings.previous_secret_key.get_secret_value()
+    return (given.encode(),) if given else ()
+
+
 @lru_cache(maxsize=16)
 def derive_key(secret: bytes, purpose: str) -> bytes:
     """A key of 256 bits for one purpose: what is signed for one is worth nothing for another."""

@@ -1,5 +1,5 @@
 """Named things that users own."""
 
-from mediakeep.assets import queries, service
+from mediakeep.assets import queries, served, service
 
-__all__ = ["queries", "service"]
+__all__ = ["queries", "served", "service"]

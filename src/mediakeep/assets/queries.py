@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, cast, func, or_, select, union
+from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast, func, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.accounts.actor import Actor
@@ -16,7 +16,7 @@ from mediakeep.assets.models import Asset, AssetTag, Tag
 from mediakeep.assets.text import fold
 from mediakeep.collections.models import Campaign, Client, Project
 from mediakeep.collections.service import KINDS, KindName, as_row_value
-from mediakeep.db import Database, HotQuery, as_time
+from mediakeep.db import Database, HotQuery
 from mediakeep.db.base import as_public_id
 from mediakeep.db.hot import Value
 from mediakeep.errors import NotFound
@@ -30,7 +30,7 @@ class Shape:
     """How a surface shows an asset: an SQL expression for its JSON, over Asset, File, Client, Campaign and Project.
 
     The database builds the text, which is several times cheaper than rows that become objects that become text. It
-    may use the parameter `base`, the server's address. `metadata` is a member that is added here: what the owner
+    may use the parameters `base` and `public_base`, those of `Told`. `metadata` is a member that is added here: what the owner
     wrote over what was read out of the file, and the file's location only for the owner.
     """
 
@@ -39,6 +39,14 @@ class Shape:
 
     def __hash__(self) -> int:
         return id(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Where callers are told to find assets: on this server, and the public ones on the CDN in front of it, if any."""
+
+    base: str
+    public_base: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +84,12 @@ class Page:
     descending: bool = True
 
 
+def told_base() -> ColumnElement[str]:
+    """Where the asset's bytes are told to be, for a `Shape`: a CDN may have only what anybody may have."""
+    base, public_base = (bindparam(name, type_=Asset.name.type) for name in ("base", "public_base"))
+    return case((Asset.visibility == "public", public_base), else_=base)
+
+
 def visible(*, everyones: bool) -> list[ColumnElement[bool]]:
     """What every read begins with: the caller's own (parameter `owner_id`), or everybody's for an admin."""
     if everyones:
@@ -106,7 +120,7 @@ async def list_json(
     page: Page,
     *,
     shape: Shape,
-    base_url: str,
+    told: Told,
     everyones: bool = False,
 ) -> tuple[str, int]:
     """A page of assets as a JSON array, and how many there are in all.
@@ -117,7 +131,7 @@ async def list_json(
         actor.require("admin")
     if any("\0" in value for _, value in filters.given() if isinstance(value, str)):
         return "[]", 0  # no text in the database holds one
-    values = dict(_parameters(filters), base=base_url, limit=page.limit, offset=page.offset)
+    values = dict(_parameters(filters), **vars(told), limit=page.limit, offset=page.offset)
     if not everyones:
         values["owner_id"] = actor.user_id
     names = tuple(name for name, _ in filters.given())
@@ -130,12 +144,12 @@ async def list_json(
     return "[" + ",".join(_shown(row[1:], actor) for row in rows) + "]", total
 
 
-async def get_json(database: Database, actor: Actor, public_id: str, *, shape: Shape, base_url: str) -> str:
+async def get_json(database: Database, actor: Actor, public_id: str, *, shape: Shape, told: Told) -> str:
     """One of the caller's assets as JSON; an admin may read anybody's. Raises `NotFound`."""
     values: dict[str, Value] = {
         "public_id": as_public_id(public_id),
         "owner_id": actor.user_id,
-        "base": base_url,
+        **vars(told),
     }
     rows = await database.fetch(_one_query(shape, actor.is_admin), values)
     if not rows:
@@ -143,42 +157,10 @@ async def get_json(database: Database, actor: Actor, public_id: str, *, shape: S
     return _shown(rows[0], actor)
 
 
-async def show(session: AsyncSession, actor: Actor, asset_id: int, *, shape: Shape, base_url: str) -> str:
+async def show(session: AsyncSession, actor: Actor, asset_id: int, *, shape: Shape, told: Told) -> str:
     """An asset as JSON by its row id, as this transaction sees it; the caller has checked whose it is."""
-    row = (await session.execute(_show_statement(shape), {"base": base_url, "asset_id": asset_id})).one()
+    row = (await session.execute(_show_statement(shape), {**vars(told), "asset_id": asset_id})).one()
     return _shown(row, actor)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Served:
-    """What answering with an asset's bytes needs, and nothing more."""
-
-    owner_id: int
-    type: str
-    visibility: str
-    name: str
-    created_at: datetime
-    key: str
-    size: int
-    sha256: str
-    format: str
-    media_type: str
-    file_public_id: str
-    page_count: int | None
-
-    @property
-    def has_thumbnail(self) -> bool:
-        """A document that a password protects has none."""
-        return self.type != "document" or self.page_count is not None
-
-
-async def find_served(database: Database, public_id: str) -> Served | None:
-    """An asset that has a file, whoever asks: the caller checks who may have it."""
-    rows = await database.fetch(_SERVED, {"public_id": as_public_id(public_id)})
-    if not rows:
-        return None
-    values = dict(zip((one.name for one in fields(Served)), rows[0], strict=True))
-    return Served(**{**values, "created_at": as_time(values["created_at"])})
 
 
 async def count_by_collection(
@@ -306,23 +288,3 @@ def _joined(*columns: Any) -> Select[Any]:
         .outerjoin(Campaign, Campaign.id == Asset.campaign_id)
         .outerjoin(Project, Project.id == Asset.project_id)
     )
-
-
-_SERVED = HotQuery(
-    select(
-        Asset.owner_id,
-        Asset.type,
-        Asset.visibility,
-        Asset.name,
-        Asset.created_at,
-        File.key,
-        File.size,
-        File.sha256,
-        File.format,
-        File.media_type,
-        File.public_id,
-        File.page_count,
-    )
-    .join(File, File.id == Asset.file_id)
-    .where(Asset.public_id == bindparam("public_id", type_=Asset.public_id.type), not_gone())
-)

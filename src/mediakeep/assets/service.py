@@ -34,6 +34,7 @@ class NewAsset:
     visibility: str
     tags: list[str] = field(default_factory=list)
     description: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
     belonging: Belonging = field(default_factory=Belonging)
 
 
@@ -59,7 +60,7 @@ async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: Re
         "description": new.description,
         "folded": _folded(new.name, new.description),
         "tags": new.tags,
-        "metadata": {},
+        "metadata": new.metadata,
         "visibility": new.visibility,
         "size": file.size,
         "client_id": owned.get("client_id"),

@@ -8,12 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mediakeep import collections, events
 from mediakeep.accounts.models import User
 from mediakeep.accounts.service import delete_row
-from mediakeep.assets import service
+from mediakeep.assets import cdn, service
 from mediakeep.assets.models import Asset, Tag
 from mediakeep.collections.models import Campaign, Client
 from mediakeep.collections.service import KINDS
 from mediakeep.db import now_plus
 from mediakeep.library import Library
+from mediakeep.settings import Settings
 from mediakeep.tasks import Claimed, enqueue, list_tasks, periodic, task
 from mediakeep.tasks.schedule import database_time
 
@@ -38,7 +39,7 @@ async def remove_collection(library: Library, claimed: Claimed) -> None:
     kind, row_id = claimed.payload["kind"], claimed.payload["id"]
     while True:
         async with library.database.write() as session:
-            if not await _remove_some(session, belongs_to(kind, row_id)):
+            if not await _remove_some(session, library.settings, belongs_to(kind, row_id)):
                 await collections.service.delete_row(session, kind, row_id)
                 return
 
@@ -52,7 +53,7 @@ async def remove_user(library: Library, claimed: Claimed) -> None:
     user_id = claimed.payload["id"]
     while True:
         async with library.database.write() as session:
-            if await _remove_some(session, Asset.owner_id == user_id):
+            if await _remove_some(session, library.settings, Asset.owner_id == user_id):
                 continue
             if await events.forget(session, user_id, limit=CHUNK):
                 continue
@@ -111,12 +112,13 @@ async def _long_gone(session: AsyncSession) -> list[_Removal]:
     return removals + [("assets.remove_user", {"id": user_id}) for user_id in users]
 
 
-async def _remove_some(session: AsyncSession, condition: ColumnElement[bool]) -> bool:
+async def _remove_some(session: AsyncSession, settings: Settings, condition: ColumnElement[bool]) -> bool:
     """Remove a chunk of assets; says whether there were any."""
     chunk = select(Asset).where(condition).order_by(Asset.id).limit(CHUNK)
     found = list(await session.scalars(chunk.with_for_update()))
     if found:
         await service.remove_all(session, found)
+        await cdn.purge(session, settings, [asset.public_id for asset in found])
     return bool(found)
 
 

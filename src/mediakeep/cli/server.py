@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import click
@@ -10,13 +12,14 @@ import structlog
 import uvicorn
 
 import mediakeep
-from mediakeep import features
+from mediakeep import features, metrics
 from mediakeep.accounts import service as accounts
 from mediakeep.accounts.secrets import load_secret_key, setup_code
 from mediakeep.db import Database, open_database
 from mediakeep.db import migrate as migrations
 from mediakeep.errors import SettingsError
 from mediakeep.files.identity import check_store
+from mediakeep.http.metrics import listening
 from mediakeep.http.protocol import BoundedProtocol
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
@@ -42,25 +45,41 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
     secret = load_secret_key(settings)
     has_users = asyncio.run(_prepare(settings))
     _greet(settings, None if has_users else setup_code(secret))
-    uvicorn.run(
-        "mediakeep.app:app_from_environment",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=None if reload else settings.workers,
-        reload=reload,
-        reload_dirs=[str(Path(mediakeep.__file__).parent)] if reload else None,
-        loop="uvloop",
-        http=BoundedProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
-        timeout_keep_alive=30,
-        timeout_graceful_shutdown=15,
-    )
+    with _measured(settings, several=reload or settings.workers > 1):
+        uvicorn.run(
+            "mediakeep.app:app_from_environment",
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=None if reload else settings.workers,
+            reload=reload,
+            reload_dirs=[str(Path(mediakeep.__file__).parent)] if reload else None,
+            loop="uvloop",
+            http=BoundedProtocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=False,  # ours is exact
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=15,
+        )
+
+
+@contextmanager
+def _measured(settings: Settings, *, several: bool) -> Iterator[None]:
+    """Answer on the metrics' port, and have the server processes that start meanwhile count together."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(metrics.shared_folder(settings.data / "metrics")) if several else None
+        if folder:
+            os.environ[metrics.FOLDER_VARIABLE] = str(folder)
+        if settings.metrics_port and settings.metrics_port == settings.port:
+            raise SettingsError("MEDIAKEEP_METRICS_PORT: it must be another port than MEDIAKEEP_PORT.")
+        if settings.metrics_port:
+            stack.enter_context(listening(settings, settings.metrics_port, folder))
+        yield
 
 
 def _override(**given: object) -> None:
@@ -93,12 +112,16 @@ def _greet(settings: Settings, code: str | None) -> None:
 
 
 @click.command()
-def worker() -> None:
+@click.option(
+    "--metrics-port", type=int, help="Port on which /metrics answers for this process.  [default: none]"
+)
+def worker(*, metrics_port: int | None) -> None:
     """Run background tasks, without a server."""
     settings = load_settings()
     os.umask(0o077)
     configure_logging(settings)
-    asyncio.run(_work(settings))
+    with listening(settings, metrics_port) if metrics_port else nullcontext():
+        asyncio.run(_work(settings))
 
 
 async def _work(settings: Settings) -> None:

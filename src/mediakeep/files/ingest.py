@@ -8,8 +8,8 @@ what the next upload had just put there.
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -23,9 +23,10 @@ from mediakeep.errors import CommitUnconfirmed, UnsupportedMedia
 from mediakeep.files.models import File
 from mediakeep.files.receive import Received
 from mediakeep.files.renditions import THUMBNAIL, rendition_key, rendition_prefix
+from mediakeep.files.rewrite import rewritten, told_by, wanted_transform
 from mediakeep.library import Library
 from mediakeep.media.facts import Facts
-from mediakeep.media.formats import Format
+from mediakeep.media.formats import Format, get_format
 from mediakeep.media.limits import limits_from
 from mediakeep.media.pool import Priority
 from mediakeep.media.probe import probe
@@ -54,6 +55,8 @@ class Ingested:
     facts: Facts
     key: str
     public_id: str
+    #: What an original told that was written anew: of the asset, not of the file.
+    told: dict[str, Any] = field(default_factory=dict)
     #: The key of the row that `record` found or made; None before.
     recorded_key: str | None = None
 
@@ -119,7 +122,28 @@ async def ingest(library: Library, received: Received) -> AsyncIterator[Ingested
     found = sniff(received.head)
     if found is None:
         raise UnsupportedMedia("Invalid file type: the content is of no known type.")
-    facts = await library.decoders.run(
+    facts = await _probe(library, received, found)
+    told: dict[str, Any] = {}
+    async with AsyncExitStack() as stack:
+        if transform := wanted_transform(library.settings, received, found, facts):
+            told = told_by(facts)
+            received = await stack.enter_async_context(rewritten(library, received, found, transform))
+            found = get_format(transform.format)
+            facts = await _probe(library, received, found)
+        content = Ingested(
+            received=received,
+            format=found,
+            facts=facts,
+            key=new_key("files"),
+            public_id=str(uuid.uuid4()),
+            told=told,
+        )
+        async with _stored(library, content):
+            yield content
+
+
+async def _probe(library: Library, received: Received, found: Format) -> Facts:
+    return await library.decoders.run(
         probe,
         str(received.path),
         found.name,
@@ -127,12 +151,14 @@ async def ingest(library: Library, received: Received) -> AsyncIterator[Ingested
         timeout_seconds=thumbnail_seconds(found.name),
         priority=Priority.UPLOAD,
     )
-    content = Ingested(
-        received=received, format=found, facts=facts, key=new_key("files"), public_id=str(uuid.uuid4())
-    )
+
+
+@asynccontextmanager
+async def _stored(library: Library, content: Ingested) -> AsyncIterator[None]:
+    """Store the bytes; once the block has ended, keep them if that is what the database says."""
     try:
         await _put(library, content)
-        yield content
+        yield
     except (CommitUnconfirmed, asyncio.CancelledError):
         raise  # the bytes stay, and the sweep removes them where nothing was committed
     except BaseException:

@@ -4,25 +4,34 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from pydantic_core import from_json, to_json
 
-from mediakeep.errors import NotFound, UndecodableMedia
+from mediakeep import metrics
+from mediakeep.errors import NotFound, PermissionDenied, RateLimited, Unavailable, UndecodableMedia
+from mediakeep.files.memory import Content, Memory
 from mediakeep.files.models import File
+from mediakeep.files.variants import VariantLog
 from mediakeep.library import Library
 from mediakeep.media.formats import get_format
 from mediakeep.media.image import THUMBNAIL_SIDE
 from mediakeep.media.limits import PEAKS_SECONDS, limits_from
+from mediakeep.media.picture import picture, picture_seconds
 from mediakeep.media.pool import Priority
 from mediakeep.media.render import thumbnail, thumbnail_seconds
+from mediakeep.media.transform import Transform
 from mediakeep.media.waveform import draw, draw_jpeg, peaks
 from mediakeep.storage import MissingObject
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -48,23 +57,28 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a rendition is made, and what it is."""
+    """How a rendition is made, and what it is. `name` is what tells it from all others of a file, `label` is short."""
 
     name: str
+    label: str
     media_type: str
     extension: str
-    #: What a whole one ends with; storage may lose the end of one to a power cut.
-    ending: bytes
+    #: Whether the bytes are all there; storage may lose the end of them to a power cut.
+    is_whole: Callable[[bytes], bool]
     make: Callable[[Library, Source], Awaitable[bytes]]
+    #: Whether it is one of any number that may be asked for, and has to be accounted for.
+    is_variant: bool = False
+    #: Whether it is a variant that the settings name.
+    is_preset: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendition:
-    """The bytes of an answer, and the SHA-256 of them (hex), which is their ETag."""
+class Bounds:
+    """How large a picture somebody may ask for: a side, and width × height, pixels; `reason` begins a sentence."""
 
-    body: bytes
-    media_type: str
-    sha256: str
+    max_side: int
+    max_pixels: int
+    reason: str
 
 
 #: How long one that could not be made is not tried again, and how many of those are remembered.
@@ -111,20 +125,81 @@ async def _make_waveform_picture(library: Library, source: Source) -> bytes:
     return await asyncio.to_thread(draw, from_json(waveform), WAVEFORM_WIDTH, WAVEFORM_HEIGHT)
 
 
+async def _make_picture(transform: Transform, library: Library, source: Source) -> bytes:
+    async with original(library, source) as path:
+        return await library.decoders.run(
+            picture,
+            str(path),
+            source.format,
+            transform,
+            limits_from(library.settings),
+            timeout_seconds=picture_seconds(source.format, transform),
+            priority=Priority.RENDITION,
+        )
+
+
+def _is_whole_webp(body: bytes) -> bool:
+    return int.from_bytes(body[4:8], "little") + 8 == len(body)  # RIFF says how long it is
+
+
+def _is_whole_avif(body: bytes) -> bool:
+    """Whether its boxes fill it (ISO/IEC 14496-12 §4.2); ours are all of 32-bit sizes."""
+    position = 0
+    while 0 <= position < len(body):
+        size = int.from_bytes(body[position : position + 4], "big")
+        position = position + size if size >= 8 else -1
+    return position == len(body)
+
+
+_WHOLE: Final[dict[str, Callable[[bytes], bool]]] = {
+    "jpg": lambda body: body.endswith(b"\xff\xd9"),
+    "png": lambda body: body.endswith(b"IEND\xaeB`\x82"),
+    "gif": lambda body: body.endswith(b";"),
+    "webp": _is_whole_webp,
+    "avif": _is_whole_avif,
+    "json": lambda body: body.endswith(b"}"),
+}
+
 #: The picture that stands for a file: JPEG, at most 512 px on the long side.
 THUMBNAIL: Final = Recipe(
-    name="thumbnail", media_type="image/jpeg", extension="jpg", ending=b"\xff\xd9", make=_make_thumbnail
+    name="thumbnail",
+    label="thumbnail",
+    media_type="image/jpeg",
+    extension="jpg",
+    is_whole=_WHOLE["jpg"],
+    make=_make_thumbnail,
 )
 WAVEFORM: Final = Recipe(
-    name="waveform", media_type="application/json", extension="json", ending=b"}", make=_make_waveform
+    name="waveform",
+    label="waveform",
+    media_type="application/json",
+    extension="json",
+    is_whole=_WHOLE["json"],
+    make=_make_waveform,
 )
 WAVEFORM_PICTURE: Final = Recipe(
     name="waveform-picture",
+    label="waveform",
     media_type="image/png",
     extension="png",
-    ending=b"IEND\xaeB`\x82",
+    is_whole=_WHOLE["png"],
     make=_make_waveform_picture,
 )
+
+
+def picture_recipe(transform: Transform, *, is_preset: bool = False) -> Recipe:
+    """The picture that `transform` describes."""
+    sides = (str(side) for side in (transform.width, transform.height) if side is not None)
+    return Recipe(
+        name=f"picture {transform}",
+        label="x".join(sides) or "picture",
+        media_type=get_format(transform.format).media_type,
+        extension=transform.format,
+        is_whole=_WHOLE[transform.format],
+        make=partial(_make_picture, transform),
+        is_variant=True,
+        is_preset=is_preset,
+    )
 
 
 def rendition_prefix(public_id: str) -> str:
@@ -150,68 +225,115 @@ async def original(library: Library, source: Source) -> AsyncIterator[Path]:
 async def find_or_make(library: Library, source: Source, recipe: Recipe) -> bytes:
     """A rendition from the store, else made and kept there. Raises `NotFound` and what decoding raises."""
     key = rendition_key(source.public_id, recipe)
+    found = await _find(library, recipe, key)
+    return found[0] if found else await _make(library, source, recipe, key)
+
+
+async def _find(library: Library, recipe: Recipe, key: str) -> tuple[bytes, datetime] | None:
+    """A rendition from the store, and when it was put there."""
     with suppress(MissingObject):
-        body = await library.store.read_bytes(key)
-        if body.endswith(recipe.ending):
-            return body
+        body, made_at = await library.store.read_dated(key)
+        if recipe.is_whole(body):
+            return body, made_at
+    return None
+
+
+async def _make(library: Library, source: Source, recipe: Recipe, key: str) -> bytes:
     body = await recipe.make(library, source)
     await library.store.put_bytes(key, body, media_type=recipe.media_type)
     return body
 
 
 class RenditionCache:
-    """The last renditions asked of this process, up to `max_bytes`; one asked several times at once is made once.
+    """Renditions as this process answers with them; one asked several times at once is looked for and made once.
 
     A file that cannot be decoded is not tried again for a while: anybody may ask, and each try may take all the time
     that decoding is allowed.
     """
 
-    def __init__(self, library: Library, *, max_bytes: int = 64 << 20) -> None:
+    def __init__(self, library: Library, memory: Memory, variants: VariantLog) -> None:
         self._library = library
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[str, Rendition] = OrderedDict()
-        self._kept_bytes = 0
-        self._under_way: dict[str, asyncio.Future[Rendition]] = {}
+        self._memory = memory
+        self._variants = variants
+        self._finding: dict[str, asyncio.Task[Content | None]] = {}
+        self._making: dict[str, asyncio.Task[Content]] = {}
         self._failed: OrderedDict[str, tuple[float, UndecodableMedia]] = OrderedDict()
 
-    async def get(self, source: Source, recipe: Recipe) -> Rendition:
-        """Raises as `find_or_make` does."""
+    async def get(self, source: Source, recipe: Recipe, *, may_make: Callable[[], None]) -> Content:
+        """Raises as `find_or_make` does, and what `may_make` raises, which is asked before anything is made."""
         key = rendition_key(source.public_id, recipe)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        failed_at, failure = self._failed.get(key, (-_RETRY_SECONDS, None))
-        if failure is not None and time.monotonic() - failed_at < _RETRY_SECONDS:
-            raise UndecodableMedia(failure.detail)
-        work = self._under_way.get(key)
-        if work is None:
-            work = self._under_way[key] = asyncio.ensure_future(self._fetch(source, recipe, key))
-            # Everybody who asked may have left by the time it fails.
-            work.add_done_callback(lambda done: done.cancelled() or done.exception())
-        return await asyncio.shield(work)
+        if found := self._memory.find(key):
+            self._note("memory", source, recipe, key, found)
+            return found
+        if work := self._making.get(key):
+            return await asyncio.shield(work)
+        self._raise_known_failure(key)
+        found = await asyncio.shield(
+            self._shared(self._finding, key, lambda: self._look(source, recipe, key))
+        )
+        if found:
+            return found
+        if key not in self._making:
+            with _counting_refusals():
+                may_make()
+        return await asyncio.shield(
+            self._shared(self._making, key, lambda: self._create(source, recipe, key))
+        )
 
-    async def _fetch(self, source: Source, recipe: Recipe, key: str) -> Rendition:
+    def _shared(
+        self, tasks: dict[str, asyncio.Task[T]], key: str, work: Callable[[], Coroutine[None, None, T]]
+    ) -> asyncio.Task[T]:
+        """The one task that does this, whoever asks first."""
+        task = tasks.get(key)
+        if task is None:
+            task = tasks[key] = asyncio.create_task(work())
+            task.add_done_callback(lambda _: tasks.pop(key, None))
+            # Everybody who asked may have left by the time it fails.
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    async def _look(self, source: Source, recipe: Recipe, key: str) -> Content | None:
+        stored = await _find(self._library, recipe, key)
+        if stored is None:
+            return None
+        found = Content.of(*stored)
+        self._memory.keep(key, found)
+        self._note("storage", source, recipe, key, found)
+        return found
+
+    async def _create(self, source: Source, recipe: Recipe, key: str) -> Content:
         try:
-            body = await find_or_make(self._library, source, recipe)
+            with _counting_refusals():
+                made = Content.of(await _make(self._library, source, recipe, key))
         except UndecodableMedia as error:
+            metrics.RENDITIONS.inc("failed")
             self._failed[key] = (time.monotonic(), error)
             self._failed.move_to_end(key)
             if len(self._failed) > _MOST_FAILURES:
                 self._failed.popitem(last=False)
             raise
-        finally:
-            del self._under_way[key]
-        rendition = Rendition(
-            body=body, media_type=recipe.media_type, sha256=hashlib.sha256(body).hexdigest()
-        )
-        self._keep(key, rendition)
-        return rendition
+        self._memory.keep(key, made)
+        self._note("made", source, recipe, key, made)
+        return made
 
-    def _keep(self, key: str, rendition: Rendition) -> None:
-        if len(rendition.body) > self._max_bytes // 8:
+    def _note(self, found: str, source: Source, recipe: Recipe, key: str, content: Content) -> None:
+        metrics.RENDITIONS.inc(found)
+        if not recipe.is_variant:
             return
-        self._kept[key] = rendition
-        self._kept_bytes += len(rendition.body)
-        while self._kept_bytes > self._max_bytes:
-            _, oldest = self._kept.popitem(last=False)
-            self._kept_bytes -= len(oldest.body)
+        note = self._variants.made if found == "made" else self._variants.used
+        note(source.public_id, key, len(content.body), is_preset=recipe.is_preset)
+
+    def _raise_known_failure(self, key: str) -> None:
+        failed_at, failure = self._failed.get(key, (-_RETRY_SECONDS, None))
+        if failure is not None and time.monotonic() - failed_at < _RETRY_SECONDS:
+            metrics.RENDITIONS.inc("failed")
+            raise UndecodableMedia(failure.detail)
+
+
+@contextmanager
+def _counting_refusals() -> Iterator[None]:
+    try:
+        yield
+    except (NotFound, PermissionDenied, RateLimited, Unavailable):
+        metrics.RENDITIONS.inc("refused")
+        raise

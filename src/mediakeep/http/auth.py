@@ -80,10 +80,14 @@ async def find_actor(request: Request) -> Actor | None:
 
 
 async def _find_by_token(request: Request, token: str, *, type_: TokenType) -> Actor | None:
-    database, secret = library_of(request).database, request.app.state.secret
-    return await sign_ins.find_actor_by_token(
-        database, token, secret=secret, type_=type_, address=address_of(request)
-    )
+    state = request.app.state
+    for secret in (state.secret, *state.previous_secrets):
+        actor = await sign_ins.find_actor_by_token(
+            library_of(request).database, token, secret=secret, type_=type_, address=address_of(request)
+        )
+        if actor is not None:
+            return actor
+    return None
 
 
 async def _find_by_key(request: Request, key: str) -> Actor | None:

@@ -2,6 +2,7 @@
 
 from fastapi import Request
 
+from mediakeep.assets.queries import Told
 from mediakeep.settings import is_loopback
 
 
@@ -18,3 +19,9 @@ def base_url(request: Request) -> str:
         return f"{request.url.scheme}://{request.url.netloc}"
     settings = request.app.state.library.settings
     return f"http://{settings.host}:{settings.port}"
+
+
+def told(request: Request) -> Told:
+    """The addresses that this caller is told."""
+    base = base_url(request)
+    return Told(base=base, public_base=request.app.state.library.settings.cdn_url or base)

@@ -1,32 +1,64 @@
-"""The bytes of an asset: the file itself, its thumbnail and its waveform, without login while it is public."""
+"""The bytes of an asset: the file itself, pictures of it, its thumbnail and waveform; without login while it is public.
 
-from collections.abc import Awaitable, Callable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any
+Plain ASGI, in front of the framework: everything here is asked for far more often than all the rest.
+"""
 
-from starlette.requests import Request
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from fastapi import Request
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.datastructures import QueryParams
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mediakeep.assets.queries import Served, find_served
+from mediakeep.assets import cdn
+from mediakeep.assets.served import Served, ServedAssets
 from mediakeep.assets.text import clean_file_name
-from mediakeep.errors import InvalidInput, MediakeepError, NotFound, UndecodableMedia
+from mediakeep.errors import InvalidInput, MediakeepError, NotFound, PermissionDenied, UndecodableMedia
+from mediakeep.files.memory import Content, Memory
 from mediakeep.files.renditions import (
     THUMBNAIL,
     WAVEFORM,
     WAVEFORM_PICTURE,
+    Bounds,
     Recipe,
     RenditionCache,
     Source,
+    picture_recipe,
 )
-from mediakeep.http.auth import SECURITY, find_actor, library_of
-from mediakeep.http.files import OTHER_VERSION, Content, send_content
-from mediakeep.http.problems import document, problem_answer, problem_responses
-from mediakeep.http.signing import SIGNATURE, is_signed
+from mediakeep.http import picture_query
+from mediakeep.http.auth import address_of, find_actor, library_of
+from mediakeep.http.files import Representation, missing, send_representation
+from mediakeep.http.hot import HotAnswers
+from mediakeep.http.middleware import has_body
+from mediakeep.http.misses import MissLimit
+from mediakeep.http.picture_query import PictureQuery
+from mediakeep.http.problems import answer_of
+from mediakeep.http.signing import EXPIRES, SIGNATURE, is_signed
 from mediakeep.media.formats import get_format
+from mediakeep.media.transform import MAX_SIDE
+from mediakeep.settings import Settings
+from mediakeep.storage import MissingObject
 
 _NOT_FOUND = "Asset not found"
+
+#: What is answered with, and its bytes where they are at hand.
+_Answer = tuple[Representation, bytes | None]
+
+
+@dataclass(kw_only=True)
+class DeliveryState:
+    """What answering with bytes keeps at hand, one for each server process."""
+
+    served: ServedAssets
+    memory: Memory
+    renditions: RenditionCache
+    misses: MissLimit
+    presets: dict[str, PictureQuery]
+    secrets: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,97 +67,285 @@ class _Access:
 
     max_age: int | None
     embeddable: bool
+    #: Whether the address is signed, with all its parameters.
+    signed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """One request for an asset's bytes."""
+
+    request: Request
+    query: QueryParams
+    served: Served
+    access: _Access
+
+    @property
+    def state(self) -> DeliveryState:
+        state: DeliveryState = self.request.app.state.delivery
+        return state
+
+    @property
+    def is_download(self) -> bool:
+        return self.query.get("download", "0") not in {"", "0", "false"}
+
+    async def is_owner(self) -> bool:
+        """Whether the owner asks, or an admin, and may read."""
+        actor = await find_actor(self.request)
+        return (
+            actor is not None
+            and (actor.user_id == self.served.owner_id or actor.is_admin)
+            and "read" in actor.scopes
+        )
+
+
+class Delivery:
+    """Answers GET and HEAD of `routes`, which the application has as well: for its other layers, and for OpenAPI.
+
+    `headers` are those of every answer.
+    """
+
+    def __init__(self, app: ASGIApp, *, routes: Sequence[Route], headers: Mapping[str, str]) -> None:
+        self.app = app
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._routes = [(route.path_regex, route) for route in routes]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = self._find(scope)
+        if route is None:
+            await self.app(scope, receive, send)
+            return
+        scope["route"] = route
+        started = False
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            if message["type"] == "http.response.start":
+                message["headers"] += self._headers
+            await send(message)
+
+        try:
+            await route.endpoint(scope, receive, watched_send)
+        except Exception as error:
+            answer = None if started else await answer_of(Request(scope), error)
+            if answer is None:
+                raise
+            await answer(scope, receive, watched_send)
+
+    def _find(self, scope: Scope) -> Route | None:
+        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"} or has_body(scope):
+            return None
+        for pattern, route in self._routes:
+            if match := pattern.match(scope["path"]):
+                scope["path_params"] = match.groupdict()
+                return route
+        return None
 
 
 class _Endpoint:
-    """A GET and HEAD route that answers with bytes; `content` says which."""
+    """A GET and HEAD route that answers with bytes; `represent` says which."""
 
-    def __init__(self, content: Callable[[Request, Served, _Access], Awaitable[Content]]) -> None:
-        self._content = content
+    def __init__(self, represent: Callable[[_Asked], Awaitable[_Answer]]) -> None:
+        self._represent = represent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         library = library_of(request)
-        served = await find_served(library.database, request.path_params["asset_id"])
-        if served is None:
+        state: DeliveryState = request.app.state.delivery
+        found = await state.served.find(scope["path_params"]["asset_id"])
+        if found is None:
             raise NotFound(_NOT_FOUND)
-        content = await self._content(request, served, await _access(request, served))
-        await send_content(content, library.store, scope, receive, send)
+        served, good_until = found
+        query = request.query_params if scope["query_string"] else _NOTHING_ASKED
+        access = await _access(request, query, served)
+        asked = _Asked(request=request, query=query, served=served, access=access)
+        content, body = await self._represent(asked)
+        if access.signed:
+            good_until = 0.0  # it may end before
+        await send_representation(
+            content, body, library.store, library.settings, scope, receive, send, good_until=good_until
+        )
 
 
-async def _access(request: Request, served: Served) -> _Access:
+_NOTHING_ASKED = QueryParams("")
+
+
+async def _access(request: Request, query: QueryParams, served: Served) -> _Access:
     """Raises `NotFound` for a private asset unless its owner asks, an admin, or somebody with a signed address."""
-    if SIGNATURE in request.query_params:
-        if not is_signed(request.app.state.secret, request.url.path, request.query_params.multi_items()):
+    library = library_of(request)
+    is_public = served.visibility == "public"
+    if SIGNATURE in query:
+        if not is_signed(request.app.state.delivery.secrets, request.scope["path"], query.multi_items()):
             raise NotFound(_NOT_FOUND)
-        if served.visibility == "private":
-            return _Access(max_age=None, embeddable=True)
-    if served.visibility == "public":
-        return _Access(max_age=library_of(request).settings.public_max_age, embeddable=True)
-    actor = await find_actor(request)
-    if (
-        actor is None
-        or not (actor.user_id == served.owner_id or actor.is_admin)
-        or "read" not in actor.scopes
-    ):
+        left = int(query[EXPIRES]) - int(time.time())
+        max_age = min(library.settings.public_max_age, left) if is_public else None
+        return _Access(max_age=max_age, embeddable=True, signed=True)
+    if is_public:
+        return _Access(max_age=library.settings.public_max_age, embeddable=True)
+    access = _Access(max_age=None, embeddable=False)
+    if not await _Asked(request=request, query=query, served=served, access=access).is_owner():
         raise NotFound(_NOT_FOUND)
-    return _Access(max_age=None, embeddable=False)
+    return access
 
 
-async def _file(request: Request, served: Served, access: _Access) -> Content:
-    return Content(
+async def _file(asked: _Asked) -> _Answer:
+    if not picture_query.NAMES.isdisjoint(asked.query.keys()):
+        return await _picture(asked)
+    return _prepared(asked, "file", lambda: _original(asked)), await _at_hand(asked)
+
+
+def _original(asked: _Asked) -> Representation:
+    served = asked.served
+    return Representation(
         media_type=served.media_type,
         size=served.size,
         sha256=served.sha256,
         modified_at=served.created_at,
         name=_download_name(served),
-        max_age=access.max_age,
-        embeddable=access.embeddable,
+        max_age=asked.access.max_age,
+        embeddable=asked.access.embeddable,
         key=served.key,
-        attachment=_is_download(request),
+        attachment=asked.is_download,
+        tag=_tag(asked),
     )
 
 
-async def _thumbnail(request: Request, served: Served, access: _Access) -> Content:
-    if not served.has_thumbnail:
+async def _at_hand(asked: _Asked) -> bytes | None:
+    """The bytes of a small original, out of memory; None where they are better sent as they are read."""
+    library, memory, served = library_of(asked.request), asked.state.memory, asked.served
+    settings = library.settings
+    if served.size > memory.largest or settings.accel_redirect or settings.redirect_to_storage:
+        return None
+    found = memory.find(served.key)
+    if found is None:
+        try:
+            body = await library.store.read_bytes(served.key)
+        except MissingObject as error:
+            raise missing(served.key) from error
+        found = Content(body, served.sha256, served.created_at)
+        if len(body) == served.size:
+            memory.keep(served.key, found)
+    return found.body
+
+
+async def _thumbnail(asked: _Asked) -> _Answer:
+    if not asked.served.has_thumbnail:
         raise NotFound("This asset has no thumbnail")
-    return await _rendition(request, served, access, THUMBNAIL)
+    return await _fixed(asked, THUMBNAIL)
 
 
-async def _waveform(request: Request, served: Served, access: _Access) -> Content:
-    if served.type != "audio":
+async def _waveform(asked: _Asked) -> _Answer:
+    if asked.served.type != "audio":
         raise NotFound("This asset has no waveform")
     recipes = {"json": WAVEFORM, "png": WAVEFORM_PICTURE}
-    wanted = request.query_params.get("format", "json")
+    wanted = asked.query.get("format", "json")
     if wanted not in recipes:
         raise InvalidInput("format is json or png.", field="format")
-    return await _rendition(request, served, access, recipes[wanted])
+    return await _fixed(asked, recipes[wanted])
 
 
-async def _rendition(request: Request, served: Served, access: _Access, recipe: Recipe) -> Content:
-    renditions: RenditionCache = request.app.state.renditions
+async def _fixed(asked: _Asked, recipe: Recipe) -> _Answer:
+    """One of the renditions that belong to the file, whoever asks first."""
+    try:
+        return await _rendition(asked, recipe)
+    except UndecodableMedia as error:
+        raise NotFound(f"This asset has no {recipe.label}: {error.detail}") from error
+
+
+async def _picture(asked: _Asked) -> _Answer:
+    """A picture of the size and format that the parameters ask for."""
+    given = picture_query.parse(asked.query)
+    query = picture_query.with_preset(given, asked.state.presets)
+    is_preset = given.preset is not None and given.model_fields_set == {"preset"}
+    is_negotiated = query.format == "auto"
+    try:
+        bounds, max_age = await _rights(asked, query, is_preset=is_preset)
+        accept = asked.request.headers.get("accept", "")
+        transform = picture_query.transform_of(query, asked.served, bounds, accept=accept)
+        asked = replace(asked, access=replace(asked.access, max_age=max_age))
+        recipe = picture_recipe(transform, is_preset=is_preset)
+        return await _rendition(asked, recipe, vary="Accept" if is_negotiated else "")
+    except MediakeepError as error:
+        if is_negotiated:
+            error.headers["Vary"] = "Accept"
+        if isinstance(error, UndecodableMedia):
+            sentence = f"There is no such picture of this asset: {error.detail}"
+            raise NotFound(sentence, headers=error.headers) from error
+        raise
+
+
+async def _rights(asked: _Asked, query: PictureQuery, *, is_preset: bool) -> tuple[Bounds, int | None]:
+    """What the caller may ask for, and how long others may keep it. Raises `PermissionDenied`."""
+    settings = library_of(asked.request).settings
+    is_trusted = asked.access.signed or is_preset
+    if settings.renditions == "presets" and not is_preset:
+        raise PermissionDenied("Only presets may be asked for here, such as ?preset=name and nothing else.")
+    if not is_trusted and (settings.renditions == "signed" or _needs_owner(query, settings)):
+        is_trusted = await asked.is_owner()
+        if settings.renditions == "signed" and not is_trusted:
+            raise PermissionDenied("Pictures of other sizes need a signed address here.")
+    bounds = Bounds(
+        max_side=MAX_SIDE if is_trusted else settings.max_rendition_side,
+        max_pixels=settings.max_rendition_pixels,
+        reason="here" if is_trusted else "without login or signature",
+    )
+    # What only the owner may ask for is nobody else's to keep.
+    is_private = is_trusted and not (asked.access.signed or is_preset)
+    return bounds, None if is_private else asked.access.max_age
+
+
+def _needs_owner(query: PictureQuery, settings: Settings) -> bool:
+    """Whether the picture is larger than anybody may ask for."""
+    return max(query.width or 0, query.height or 0) * query.dpr > settings.max_rendition_side
+
+
+async def _rendition(asked: _Asked, recipe: Recipe, *, vary: str = "") -> _Answer:
+    served, state, address = asked.served, asked.state, address_of(asked.request)
     source = Source(
         public_id=served.file_public_id,
         key=served.key,
         format=served.format,
         family=get_format(served.format).family,
     )
-    try:
-        rendition = await renditions.get(source, recipe)
-    except UndecodableMedia as error:
-        raise NotFound(f"This asset has no {recipe.name}: {error.detail}") from error
-    stem = served.name.rpartition(".")[0] or served.name
-    return Content(
-        media_type=rendition.media_type,
-        size=len(rendition.body),
-        sha256=rendition.sha256,
-        modified_at=served.created_at,
-        name=clean_file_name(f"{stem}-{recipe.name}.{recipe.extension}"),
-        max_age=access.max_age,
-        embeddable=access.embeddable,
-        body=rendition.body,
-        attachment=_is_download(request),
+    # The fixed renditions of a file are made once, whoever asks; of the others there is no end.
+    made = await state.renditions.get(
+        source, recipe, may_make=lambda: state.misses.hit(address) if recipe.is_variant else None
     )
+    stem = served.name.rpartition(".")[0] or served.name
+    content = Representation(
+        media_type=recipe.media_type,
+        size=len(made.body),
+        sha256=made.sha256,
+        # A focal point that was moved, or another version of the program, makes another picture of the same address.
+        # No later than now, whatever the store's clock says (RFC 9110 §8.8.2.1).
+        modified_at=min(max(served.updated_at, made.made_at), datetime.now(UTC)),
+        name=clean_file_name(f"{stem}-{recipe.label}.{recipe.extension}"),
+        max_age=asked.access.max_age,
+        embeddable=asked.access.embeddable,
+        attachment=asked.is_download,
+        vary=vary,
+        tag=_tag(asked),
+    )
+    return content, made.body
+
+
+def _prepared(asked: _Asked, what: str, make: Callable[[], Representation]) -> Representation:
+    """What `make` gives, kept for as long as the asset is the same."""
+    key = (what, asked.is_download, asked.access)
+    known: Representation | None = asked.served.prepared.get(key)
+    if known is None:
+        # Signed addresses have an age that goes down by the second.
+        known = make()
+        if not asked.access.signed:
+            asked.served.prepared[key] = known
+    return known
+
+
+def _tag(asked: _Asked) -> str:
+    """What a CDN is told to forget the answer by, where there is one and it may keep it."""
+    has_cdn = library_of(asked.request).settings.cdn_url
+    return asked.served.public_id if has_cdn and asked.access.max_age is not None else ""
 
 
 def _download_name(served: Served) -> str:
@@ -135,8 +355,21 @@ def _download_name(served: Served) -> str:
     return clean_file_name(served.name if has_one else f"{served.name}.{served.format}")
 
 
-def _is_download(request: Request) -> bool:
-    return request.query_params.get("download", "0") not in {"", "0", "false"}
+async def forget(request: Request, session: AsyncSession, public_id: str) -> None:
+    """Have this process look up an asset anew that was changed or deleted here, and the CDN forget it."""
+    await cdn.purge(session, library_of(request).settings, [public_id])
+    request.app.state.delivery.served.forget(public_id)
+    hot: HotAnswers | None = request.scope.get("state", {}).get("hot")
+    if hot:
+        hot.forget(lambda path: public_id in path)
+
+
+def forget_all(request: Request) -> None:
+    """Have this process look everything up anew: a collection or a user is gone, with whatever was theirs."""
+    request.app.state.delivery.served.clear()
+    hot: HotAnswers | None = request.scope.get("state", {}).get("hot")
+    if hot:
+        hot.forget(lambda _: True)
 
 
 def routes(prefix: str) -> list[Route]:
@@ -145,111 +378,3 @@ def routes(prefix: str) -> list[Route]:
         Route(f"{prefix}/assets/{{asset_id}}/thumbnail", _Endpoint(_thumbnail), methods=["GET", "HEAD"]),
         Route(f"{prefix}/assets/{{asset_id}}/waveform", _Endpoint(_waveform), methods=["GET", "HEAD"]),
     ]
-
-
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-
-_PEAKS = {
-    "schema": {
-        "type": "object",
-        "required": ["version", "sample_rate", "samples_per_peak", "length", "duration_seconds", "peaks"],
-    },
-    "example": {
-        "version": 1,
-        "channels": 1,
-        "sample_rate": 44100,
-        "samples_per_peak": 441,
-        "bits": 8,
-        "length": 2,
-        "duration_seconds": 0.02,
-        "peaks": [-3, 5, -8, 7],
-    },
-}
-
-
-def openapi_paths(prefix: str) -> dict[str, Any]:
-    """The description of `routes`, which FastAPI does not see."""
-    path = f"{prefix}/assets/{{asset_id}}"
-    return {
-        path: _described(
-            "Get the file", "The file itself. `?download=1` makes it an attachment.", {"*/*": _BINARY}
-        ),
-        f"{path}/thumbnail": _described(
-            "Get the thumbnail",
-            "A JPEG of at most 512 px on the long side: a small version of an image, a video's frame at 1 s, a PDF's "
-            "first page, the drawn waveform of audio.",
-            {"image/jpeg": _BINARY},
-            missing="This asset has no thumbnail",
-        ),
-        f"{path}/waveform": _described(
-            "Get the waveform",
-            "Peaks of an audio asset as JSON, or drawn with `format=png`.",
-            {"application/json": _PEAKS, "image/png": _BINARY},
-            InvalidInput,
-            missing="This asset has no waveform",
-            parameters=[_query("format", {"type": "string", "enum": ["json", "png"]})],
-        ),
-    }
-
-
-def _described(
-    summary: str,
-    description: str,
-    content: dict[str, Any],
-    *errors: type[MediakeepError],
-    missing: str = _NOT_FOUND,
-    parameters: Sequence[dict[str, Any]] = (),
-) -> dict[str, Any]:
-    refusals = problem_responses(
-        NotFound,
-        *errors,
-        not_found=missing,
-        invalid_input="format is json or png.",
-    )
-    part = {**_HEADERS, "Content-Range": _header("Which part this is.", "bytes 0-1023/153600")}
-    operation = {
-        "tags": ["assets"],
-        "summary": summary,
-        "description": f"{description} Needs no login while the asset is public; a private one needs its owner or a "
-        "signed address.",
-        "security": [{}, *SECURITY],
-        "parameters": [
-            _ASSET_ID,
-            _query("download", {"type": "string"}, "`1` makes it an attachment.", "1"),
-            _query("expires", {"type": "string"}, "Of a signed address: Unix time, seconds."),
-            _query("signature", {"type": "string"}, "Of a signed address; then nothing else may be added."),
-            *parameters,
-        ],
-        "responses": {
-            "200": {"description": "All of it.", "content": content, "headers": _HEADERS},
-            "206": {"description": "The part that `Range` asks for.", "content": content, "headers": part},
-            "304": {"description": "It has not changed."},
-            "412": problem_answer("It is another version.", other_version=document(412, OTHER_VERSION)),
-            "416": problem_answer(
-                "The range lies past its end.", past_its_end=document(416, "The file has 153600 bytes.")
-            ),
-            **{str(status): described for status, described in refusals.items()},
-        },
-    }
-    return {"get": operation, "head": deepcopy(operation)}
-
-
-def _query(name: str, schema: dict[str, Any], description: str = "", example: str = "") -> dict[str, Any]:
-    more = {"description": description, "example": example}
-    given = {key: value for key, value in more.items() if value}
-    return {"name": name, "in": "query", "required": False, "schema": schema, **given}
-
-
-def _header(description: str, example: str) -> dict[str, Any]:
-    return {"description": description, "required": True, "schema": {"type": "string"}, "example": example}
-
-
-_ASSET_ID = {"name": "asset_id", "in": "path", "required": True, "schema": {"type": "string"}}
-
-_HEADERS = {
-    "ETag": _header("Strong: the SHA-256 of all of it.", '"9f86d081884c7d65…"'),
-    "Last-Modified": _header("To the second.", "Sun, 16 Nov 2025 09:30:00 GMT"),
-    "Cache-Control": _header("Private assets are not kept by anybody.", "public, max-age=300"),
-    "Accept-Ranges": _header("Ranges are in bytes.", "bytes"),
-    "Content-Disposition": _header("The file's name.", 'inline; filename="image.jpg"'),
-}

@@ -6,7 +6,6 @@ Plain ASGI: Starlette's `BaseHTTPMiddleware` costs a task per request and breaks
 import asyncio
 import re
 import time
-import uuid
 from collections.abc import Sequence
 
 import structlog
@@ -14,12 +13,15 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mediakeep import metrics
 from mediakeep.errors import TooLarge
+from mediakeep.http.conditions import current_date
+from mediakeep.http.metrics import template_of
 from mediakeep.http.problems import internal_error, problem
+from mediakeep.http.request_ids import request_id_from
+from mediakeep.logs import log_request
 
-log = structlog.get_logger("mediakeep.access")
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+log = structlog.get_logger(__name__)
 
 
 class RequestLog:
@@ -32,21 +34,28 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = request_id_from(given.decode("latin-1"))
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         if "\0" in scope["path"]:
             # PostgreSQL's text cannot hold it. Nothing has such an id, and nothing has this one.
             scope = {**scope, "path": scope["path"].replace("\0", "\ufffd")}
         started = time.perf_counter()
-        status = 0
+        status = body_bytes = 0
+        metrics.REQUESTS_IN_PROGRESS.add(1)
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, body_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"date", current_date()),
+                    (b"x-request-id", request_id.encode()),
+                ]
+            elif scope["method"] != "HEAD":
+                body_bytes += len(message.get("body", b""))
             await send(message)
 
         try:
@@ -57,13 +66,10 @@ class RequestLog:
                 raise
             await internal_error()(scope, receive, send_with_id)
         finally:
-            log.info(
-                "request",
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                ms=round((time.perf_counter() - started) * 1000, 1),
-            )
+            seconds = time.perf_counter() - started
+            metrics.REQUESTS_IN_PROGRESS.add(-1)
+            metrics.request_metrics(scope["method"], template_of(scope), status).observe(seconds, body_bytes)
+            log_request(scope["method"], scope["path"], status, seconds, request_id=request_id)
 
 
 class EarlyAnswer:
@@ -79,7 +85,7 @@ class EarlyAnswer:
         self.max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _has_body(scope):
+        if scope["type"] != "http" or not has_body(scope):
             await self.app(scope, receive, send)
             return
         read_all = False
@@ -135,7 +141,7 @@ class LimitBody:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
             scope["type"] != "http"
-            or not _has_body(scope)
+            or not has_body(scope)
             or any(pattern.fullmatch(scope["path"]) for pattern in self.streaming)
         ):
             await self.app(scope, receive, send)
@@ -192,11 +198,21 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replayed
 
 
-def _has_body(scope: Scope) -> bool:
+def has_body(scope: Scope) -> bool:
+    """Whether the request says that a body follows its head."""
     for name, value in scope["headers"]:
         if (name == b"content-length" and value != b"0") or name == b"transfer-encoding":
             return True
     return False
+
+
+#: Headers of every answer that has none of its own.
+SECURITY_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
+
+_SECURITY = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+#: Where answers are not kept by anybody unless they say so.
+_NOT_KEPT = ("/api/", "/legacy/")
+_STRICTEST_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
 class SecurityHeaders:
@@ -212,14 +228,14 @@ class SecurityHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=message["headers"])
-                headers.setdefault("x-content-type-options", "nosniff")
-                headers.setdefault("referrer-policy", "same-origin")
+                headers: list[tuple[bytes, bytes]] = message["headers"]
+                names = {name for name, _ in headers}
+                headers += [header for header in _SECURITY if header[0] not in names]
                 # A 304 has none of its own: caches would put it in the place of the file's (RFC 9111 section 4.3.4).
-                if "content-security-policy" not in headers and message["status"] != 304:
-                    headers["content-security-policy"] = "default-src 'none'; frame-ancestors 'none'"
-                if scope["path"].startswith("/api/"):
-                    headers.setdefault("cache-control", "no-store")
+                if b"content-security-policy" not in names and message["status"] != 304:
+                    headers.append(_STRICTEST_POLICY)
+                if b"cache-control" not in names and scope["path"].startswith(_NOT_KEPT):
+                    headers.append((b"cache-control", b"no-store"))
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

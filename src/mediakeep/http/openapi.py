@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from mediakeep.errors import MediakeepError, NotAuthenticated, Unavailable
-from mediakeep.http import delivery
+from mediakeep.http import delivery_docs
 from mediakeep.http.problems import MEDIA_TYPE, PROBLEM_SCHEMA, document, problem_answer, problem_responses
 
 _TAGS = [
@@ -58,7 +58,7 @@ def describe(app: FastAPI, *, max_request_bytes: int) -> dict[str, Any]:
         schemas.pop(unused, None)
     described["components"]["headers"] = _HEADERS
     for prefix in ("/api/v2", "/legacy/api/v2"):
-        for path, operations in delivery.openapi_paths(prefix).items():
+        for path, operations in delivery_docs.openapi_paths(prefix).items():
             described["paths"].setdefault(path, {}).update(operations)
     for operation in _operations(described):
         _add_shared_answers(operation, max_request_bytes)

@@ -1,6 +1,6 @@
 """Every error as a problem document (RFC 9457), ours and the framework's alike."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 from socket import gaierror
 from typing import Any
@@ -122,13 +122,26 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    app.add_exception_handler(MediakeepError, _ours)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _framework)
-    app.add_exception_handler(DBAPIError, _database)
-    app.add_exception_handler(PoolTimeout, _database)
-    app.add_exception_handler(OSError, _database)  # asyncpg's, where nothing listens
-    app.add_exception_handler(ClientDisconnect, _gone)
+    for kind, handler in _handlers().items():
+        app.add_exception_handler(kind, handler)
+
+
+async def answer_of(request: Request, error: Exception) -> Response | None:
+    """The answer to a request outside the framework's own layers; None for a fault of ours."""
+    handler = next((handler for kind, handler in _handlers().items() if isinstance(error, kind)), None)
+    return await handler(request, error) if handler else None
+
+
+def _handlers() -> dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]]:
+    return {
+        MediakeepError: _ours,
+        RequestValidationError: _validation,
+        HTTPException: _framework,
+        DBAPIError: _database,
+        PoolTimeout: _database,
+        OSError: _database,  # asyncpg's, where nothing listens
+        ClientDisconnect: _gone,
+    }
 
 
 async def _ours(_request: Request, error: Exception) -> Response:

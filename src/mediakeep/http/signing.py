@@ -13,14 +13,16 @@ EXPIRES = "expires"
 SIGNATURE = "signature"
 
 
-def sign_query(secret: bytes, path: str, *, expires_at: int) -> str:
-    """The query that makes `path` readable until `expires_at` (Unix time, seconds)."""
-    parameters = [(EXPIRES, str(expires_at))]
-    return urlencode([*parameters, (SIGNATURE, _signature(secret, path, parameters))])
+def sign_query(
+    secret: bytes, path: str, *, expires_at: int, parameters: Sequence[tuple[str, str]] = ()
+) -> str:
+    """The query that makes `path` readable, with these parameters, until `expires_at` (Unix time, seconds)."""
+    signed = [*parameters, (EXPIRES, str(expires_at))]
+    return urlencode([*signed, (SIGNATURE, _signature(secret, path, signed))])
 
 
-def is_signed(secret: bytes, path: str, query: Sequence[tuple[str, str]]) -> bool:
-    """Whether the query is one of ours for this path, unchanged and not expired.
+def is_signed(secrets: Sequence[bytes], path: str, query: Sequence[tuple[str, str]]) -> bool:
+    """Whether the query is one of ours for this path, signed with one of the secrets, unchanged and not expired.
 
     Everything else in the query is covered as well: nothing can be added to a signed URL.
     """
@@ -29,7 +31,9 @@ def is_signed(secret: bytes, path: str, query: Sequence[tuple[str, str]]) -> boo
     expires = [value for name, value in rest if name == EXPIRES]
     if len(given) != 1 or len(expires) != 1 or not (expires[0].isascii() and expires[0].isdigit()):
         return False
-    if not hmac.compare_digest(given[0].encode(), _signature(secret, path, rest).encode()):
+    if not any(
+        hmac.compare_digest(given[0].encode(), _signature(one, path, rest).encode()) for one in secrets
+    ):
         return False
     return len(expires[0]) < 16 and int(expires[0]) > time.time()
 

@@ -1,23 +1,27 @@
 """What all upload doors share: authorised and limited before the first byte is read, then straight to disk."""
 
+import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from starlette.requests import ClientDisconnect
 
-from mediakeep import assets
+from mediakeep import assets, metrics
 from mediakeep.accounts import idempotency, limits
 from mediakeep.accounts.actor import Actor
 from mediakeep.assets.queries import Shape
 from mediakeep.assets.service import NewAsset
 from mediakeep.assets.text import MAX_NAME_LENGTH, check_name, check_tags, clean_file_name
 from mediakeep.collections.service import Belonging
-from mediakeep.errors import InvalidInput
+from mediakeep.errors import InvalidInput, MediakeepError
 from mediakeep.files.ingest import ingest
 from mediakeep.files.policy import Policy
 from mediakeep.http.auth import WriteActor, library_of
-from mediakeep.http.base_url import base_url
+from mediakeep.http.base_url import told
 from mediakeep.http.multipart import Form, receive_form
 from mediakeep.library import Library
 
@@ -120,24 +124,52 @@ async def take_upload(
     """
     library = library_of(request)
     key = idempotency.check_key(request.headers.get("idempotency-key"))
-    async with receive_form(request, library.store.scratch, policy=policy) as form:
+    async with (
+        _counted() as upload,
+        receive_form(request, library.store.scratch, policy=policy) as form,
+    ):
         described = _describe(form, library.settings.default_visibility, belonging or {})
         assert form.received is not None
+        upload.received_bytes = form.received.size
         asked = idempotency.fingerprint(request.url.path, form.received.sha256, form.file_name, form.fields)
         try:
             if key:
                 await _raise_if_repeated(library, actor, key, asked)
             async with ingest(library, form.received) as content, library.database.write() as session:
                 file = await content.record(session)
-                new = NewAsset(type=content.family, **described)
+                new = NewAsset(type=content.family, metadata=content.told, **described)
                 asset_id = await assets.service.create(session, actor, new, file=file)
-                base = base_url(request)
-                shown = await assets.queries.show(session, actor, asset_id, shape=shape, base_url=base)
+                shown = await assets.queries.show(session, actor, asset_id, shape=shape, told=told(request))
                 if key:
                     await idempotency.record(session, actor.user_id, key, asked, shown)
         except idempotency.Repeated as repeated:
+            upload.outcome = "repeated"
             return repeated.answer
     return shown
+
+
+@dataclass(kw_only=True)
+class _Upload:
+    outcome: str = "stored"
+    received_bytes: int = 0
+
+
+@asynccontextmanager
+async def _counted() -> AsyncIterator[_Upload]:
+    """Counts an upload in the metrics, by how the block ends."""
+    upload = _Upload()
+    try:
+        yield upload
+    except (ClientDisconnect, asyncio.CancelledError):
+        upload.outcome = "aborted"
+        raise
+    except Exception as error:
+        is_refused = isinstance(error, MediakeepError) and error.status < 500
+        upload.outcome = "refused" if is_refused else "failed"
+        raise
+    finally:
+        metrics.UPLOADS.inc(upload.outcome)
+        metrics.UPLOADED_BYTES.inc(upload.outcome, by=upload.received_bytes)
 
 
 async def _raise_if_repeated(library: Library, actor: Actor, key: str, asked: str) -> None:

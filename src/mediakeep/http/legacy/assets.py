@@ -18,7 +18,8 @@ from mediakeep.errors import (
 )
 from mediakeep.files.policy import Policy
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
-from mediakeep.http.base_url import base_url
+from mediakeep.http.base_url import base_url, told
+from mediakeep.http.delivery import forget
 from mediakeep.http.doors import describe_formats, policy_of
 from mediakeep.http.legacy.schemas import LISTED, UPLOADED, AssetList, Deleted, Uploaded
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
@@ -86,7 +87,7 @@ async def list_assets(
     """One's own images and videos, newest first."""
     page, base = Page(limit=limit, offset=offset), base_url(request)
     shown, total = await assets.queries.list_json(
-        library_of(request).database, actor, _KNOWN, page, shape=LISTED, base_url=base
+        library_of(request).database, actor, _KNOWN, page, shape=LISTED, told=told(request)
     )
     body = f'{{"success": true, "assets": {shown}, "limit": {limit}, "offset": {offset}}}'
     headers = page_headers(request, base, total=total, limit=limit, offset=offset)
@@ -103,7 +104,10 @@ async def list_assets(
         permission_denied="You don't have permission to delete this asset",
     ),
 )
-async def delete_asset(asset_id: str, actor: WriteActor, session: WriteSession) -> dict[str, Any]:
+async def delete_asset(
+    request: Request, asset_id: str, actor: WriteActor, session: WriteSession
+) -> dict[str, Any]:
     """Delete an asset with its file."""
     await assets.service.remove(session, actor, asset_id)
+    await forget(request, session, asset_id)
     return {"success": True, "message": f"Asset {asset_id} deleted successfully"}

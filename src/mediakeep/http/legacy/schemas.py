@@ -3,10 +3,10 @@
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
-from sqlalchemy import bindparam, literal_column
+from sqlalchemy import literal_column
 
 from mediakeep.assets.models import Asset
-from mediakeep.assets.queries import Shape
+from mediakeep.assets.queries import Shape, told_base
 from mediakeep.db.functions import as_json, json_object, naive
 from mediakeep.files.models import File
 
@@ -49,7 +49,7 @@ _MEMBERS: dict[str, Any] = {
     "asset_id": Asset.public_id,
     "filename": Asset.file_name,
     "size_bytes": File.size,
-    "url": bindparam("base", type_=Asset.name.type) + "/api/v2/assets/" + Asset.public_id,
+    "url": told_base() + "/api/v2/assets/" + Asset.public_id,
 }
 
 #: The answer to an upload.

@@ -1,6 +1,7 @@
 """`/api/v2/assets`: list, read, change, delete, sign."""
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -12,8 +13,10 @@ from mediakeep.assets.metadata import check_metadata
 from mediakeep.assets.queries import Filters, Page
 from mediakeep.assets.text import check_name, check_tags, check_text
 from mediakeep.errors import InvalidInput, NotFound, PermissionDenied
+from mediakeep.http import picture_query
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
-from mediakeep.http.base_url import base_url
+from mediakeep.http.base_url import base_url, told
+from mediakeep.http.delivery import forget
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import WriteSession
@@ -101,7 +104,7 @@ async def list_assets(
     page = Page(limit=limit, offset=offset, sort_by=sort_by, descending=sort_order == "desc")
     base = base_url(request)
     shown, total = await assets.queries.list_json(
-        library_of(request).database, actor, filters, page, shape=SHAPE, base_url=base, everyones=all
+        library_of(request).database, actor, filters, page, shape=SHAPE, told=told(request), everyones=all
     )
     return _json(shown, page_headers(request, base, total=total, limit=limit, offset=offset))
 
@@ -117,9 +120,7 @@ async def list_assets(
 async def read_asset(request: Request, asset_id: str, actor: ReadActor) -> Response:
     """What is known of an asset, for its owner."""
     database = library_of(request).database
-    return _json(
-        await assets.queries.get_json(database, actor, asset_id, shape=SHAPE, base_url=base_url(request))
-    )
+    return _json(await assets.queries.get_json(database, actor, asset_id, shape=SHAPE, told=told(request)))
 
 
 @router.patch(
@@ -139,8 +140,8 @@ async def change_asset(
 ) -> Response:
     """What is absent stays as it is, null clears, `metadata` is replaced whole."""
     asset = await assets.service.update(session, actor, asset_id, _columns(changes))
-    base = base_url(request)
-    return _json(await assets.queries.show(session, actor, asset.id, shape=SHAPE, base_url=base))
+    await forget(request, session, asset_id)
+    return _json(await assets.queries.show(session, actor, asset.id, shape=SHAPE, told=told(request)))
 
 
 @router.delete(
@@ -154,9 +155,12 @@ async def change_asset(
         permission_denied="You don't have permission to delete this asset",
     ),
 )
-async def delete_asset(asset_id: str, actor: WriteActor, session: WriteSession) -> dict[str, Any]:
+async def delete_asset(
+    request: Request, asset_id: str, actor: WriteActor, session: WriteSession
+) -> dict[str, Any]:
     """Deletes the asset, its file and all that was made of it. Content that another asset shares stays."""
     await assets.service.remove(session, actor, asset_id)
+    await forget(request, session, asset_id)
     return {"success": True, "message": f"Asset {asset_id} deleted successfully"}
 
 
@@ -175,22 +179,23 @@ async def delete_asset(asset_id: str, actor: WriteActor, session: WriteSession) 
 async def sign_asset(
     request: Request, asset_id: str, wanted: SignRequest, actor: WriteActor
 ) -> dict[str, Any]:
-    """Addresses that let anybody read a private asset for a while."""
+    """Addresses that let anybody read a private asset for a while; `parameters` make `url` that of a picture of it."""
+    given = _signed_parameters(wanted)
     longest = library_of(request).settings.max_sign_seconds
     if wanted.expires_in > longest:
         raise InvalidInput(f"expires_in is at most {longest} seconds.", field="expires_in")
-    served = await assets.queries.find_served(library_of(request).database, asset_id)
+    served = await assets.served.find_served(library_of(request).database, asset_id)
     if served is None or not (served.owner_id == actor.user_id or actor.is_admin):
         raise NotFound("Asset not found")
     expires_at = int(time.time()) + wanted.expires_in
 
-    def signed(suffix: str) -> str:
+    def signed(suffix: str, parameters: Sequence[tuple[str, str]] = ()) -> str:
         path = f"/api/v2/assets/{asset_id}{suffix}"
-        query = sign_query(request.app.state.secret, path, expires_at=expires_at)
+        query = sign_query(request.app.state.secret, path, expires_at=expires_at, parameters=parameters)
         return f"{base_url(request)}{path}?{query}"
 
     return {
-        "url": signed(""),
+        "url": signed("", given),
         "thumbnailUrl": signed("/thumbnail") if served.has_thumbnail else None,
         "waveformUrl": signed("/waveform") if served.type == "audio" else None,
         "expiresAt": zulu(datetime.fromtimestamp(expires_at, UTC)),
@@ -215,9 +220,25 @@ def _columns(changes: AssetChanges) -> dict[str, Any]:
                 columns["metadata_"] = check_metadata(value or {})
             case "visibility":
                 columns["visibility"] = value
+            case "focalPoint":
+                columns["focal_x"] = value and value.x
+                columns["focal_y"] = value and value.y
             case _:
                 columns[_COLLECTIONS[field]] = None if value is None else str(value)
     return columns
+
+
+def _signed_parameters(wanted: SignRequest) -> list[tuple[str, str]]:
+    """The parameters as they stand in an address, checked. Raises `InvalidInput` and `RequestValidationError`."""
+    unknown = wanted.parameters.keys() - picture_query.NAMES - {"download"}
+    if unknown:
+        raise InvalidInput(f"{min(unknown)} is no parameter of a picture, nor download.", field="parameters")
+    given = {
+        name: str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in wanted.parameters.items()
+    }
+    picture_query.parse(given)
+    return list(given.items())
 
 
 def _json(text: str, headers: dict[str, str] | None = None) -> Response:

@@ -14,6 +14,7 @@ from mediakeep.accounts.sign_ins import Credentials, Tokens
 from mediakeep.errors import Conflict, InvalidInput, NotAuthenticated, PermissionDenied, RateLimited
 from mediakeep.http.auth import SECURITY, SESSION_COOKIE, Who, address_of, find_actor, library_of
 from mediakeep.http.base_url import base_url
+from mediakeep.http.delivery import forget_all
 from mediakeep.http.local import is_from_this_machine
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
@@ -241,6 +242,7 @@ async def delete_me(request: Request, response: Response, body: OwnDeletion, act
     await _prove_again(request, actor, body.password, wrong=_WRONG)
     async with library_of(request).database.write() as session:
         await service.remove_user(session, actor, actor.user_id)
+    forget_all(request)
     _clear_cookie(request, response)
 
 

@@ -13,6 +13,7 @@ from mediakeep.collections.models import Campaign
 from mediakeep.errors import InvalidInput, MediakeepError, NotFound, PermissionDenied
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import base_url
+from mediakeep.http.delivery import forget_all
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
@@ -143,9 +144,10 @@ async def rename_client(
 
 
 @router.delete("/clients/{client_id}", status_code=204, responses=_refusals("Client", NotFound))
-async def delete_client(client_id: str, actor: WriteActor, session: WriteSession) -> None:
+async def delete_client(request: Request, client_id: str, actor: WriteActor, session: WriteSession) -> None:
     """Delete a client with its campaigns and all their assets. They are gone at once; their bytes follow."""
     await collections.service.remove(session, actor, "client_id", client_id)
+    forget_all(request)
 
 
 @router.post(
@@ -219,9 +221,12 @@ async def change_campaign(
 
 
 @router.delete("/campaigns/{campaign_id}", status_code=204, responses=_refusals("Campaign", NotFound))
-async def delete_campaign(campaign_id: str, actor: WriteActor, session: WriteSession) -> None:
+async def delete_campaign(
+    request: Request, campaign_id: str, actor: WriteActor, session: WriteSession
+) -> None:
     """Delete a campaign with all its assets. They are gone at once; their bytes follow."""
     await collections.service.remove(session, actor, "campaign_id", campaign_id)
+    forget_all(request)
 
 
 async def _lock_client(session: WriteSession, actor: Actor, client_id: str | None) -> int | None:

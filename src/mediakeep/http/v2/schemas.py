@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
-from sqlalchemy import Integer, Text, bindparam, case, cast, func, or_
+from sqlalchemy import Integer, Text, case, cast, func, or_
 
 from mediakeep.assets.models import Asset as AssetTable
-from mediakeep.assets.queries import Shape
+from mediakeep.assets.queries import Shape, told_base
 from mediakeep.assets.text import MAX_NAME_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
 from mediakeep.collections.models import Campaign, Client, Project
 from mediakeep.db.functions import as_json, json_object, zulu
@@ -41,6 +41,15 @@ _ID = "098a4f86-fbc5-4507-99c3-2723e6e79399"
 _URL = f"http://localhost:8000/api/v2/assets/{_ID}"
 
 
+class FocalPoint(BaseModel):
+    """A point of a picture as shares of its width and height, from its top left corner."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"x": 0.5, "y": 0.25}]})
+
+    x: float = Field(ge=0, le=1, allow_inf_nan=False)
+    y: float = Field(ge=0, le=1, allow_inf_nan=False)
+
+
 class BaseAsset(BaseModel):
     id: str = Field(description="A random UUID (version 4).", examples=[_ID])
     userId: int | None = Field(examples=[1])  # noqa: N815 the wire's names
@@ -63,6 +72,9 @@ class BaseAsset(BaseModel):
         examples=[{"dominant_color": "#3f5a6b"}],
     )
     visibility: Visibility = Field(examples=["public"])
+    focalPoint: FocalPoint | None = Field(  # noqa: N815
+        description="What matters most in the picture: what `fit=cover` keeps.", examples=[None]
+    )
     format: str = Field(description="Such as `png`, `mp4`, `pdf`.", examples=["jpg"])
 
 
@@ -136,6 +148,7 @@ class AssetChanges(BaseModel):
     tags: Annotated[list[_Tag], Field(json_schema_extra={"maxItems": MAX_TAGS})] | None = None
     metadata: dict[str, Any] | None = None
     visibility: Visibility = "public"
+    focalPoint: FocalPoint | None = None  # noqa: N815
     clientId: str | None = None  # noqa: N815
     campaignId: str | None = None  # noqa: N815
     personaId: int | str | None = None  # noqa: N815
@@ -150,6 +163,13 @@ class SignRequest(BaseModel):
 
     expires_in: Annotated[int, Field(ge=1), NO_TRUTH_VALUE] = Field(
         description="How long the URL is good for, seconds; at most a week unless set otherwise."
+    )
+
+    parameters: dict[str, str | int | float | bool] = Field(
+        default_factory=dict,
+        max_length=32,
+        description="Parameters of `url` that are signed with it: those of a picture, or `download`.",
+        examples=[{"width": 1024, "format": "webp"}],
     )
 
 
@@ -169,7 +189,7 @@ class Deleted(BaseModel):
 
 def _members(*own: str) -> dict[str, Any]:
     """The JSON of an asset of one type: what all have, and `own`."""
-    url = bindparam("base", type_=AssetTable.name.type) + "/api/v2/assets/" + AssetTable.public_id
+    url = told_base() + "/api/v2/assets/" + AssetTable.public_id
     each = {
         "width": File.width,
         "height": File.height,
@@ -178,6 +198,8 @@ def _members(*own: str) -> dict[str, Any]:
         "pageCount": File.page_count,
     }
     tags = case((cast(AssetTable.tags, Text) != "[]", cast(AssetTable.tags, Text)), else_="null")
+    point = json_object({"x": AssetTable.focal_x, "y": AssetTable.focal_y})
+    focal_point = case((AssetTable.focal_x.is_not(None), cast(point, Text)), else_="null")
     # A document that a password protects has no thumbnail.
     has_thumbnail = or_(AssetTable.type != "document", File.page_count.is_not(None))
     return {
@@ -195,6 +217,7 @@ def _members(*own: str) -> dict[str, Any]:
         "updatedAt": zulu(AssetTable.updated_at),
         "tags": as_json(tags),
         "visibility": AssetTable.visibility,
+        "focalPoint": as_json(focal_point),
         "format": File.format,
         "type": AssetTable.type,
         "thumbnailUrl": case((has_thumbnail, url + "/thumbnail"), else_=None),

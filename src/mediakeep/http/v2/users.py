@@ -11,6 +11,7 @@ from mediakeep.accounts.models import User
 from mediakeep.errors import Conflict, InvalidInput, MediakeepError, NotFound, PermissionDenied
 from mediakeep.http.auth import AdminActor, library_of
 from mediakeep.http.base_url import base_url
+from mediakeep.http.delivery import forget_all
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
@@ -147,6 +148,7 @@ async def set_password(
     responses=_refusals(NotFound, Conflict, InvalidInput, conflict=_NOT_YOURSELF),
 )
 async def delete_user(
+    request: Request,
     user_id: _Id,
     actor: AdminActor,
     session: WriteSession,
@@ -154,6 +156,7 @@ async def delete_user(
     """An admin's: delete an account with everything of theirs, for good. It is gone at once; the bytes follow."""
     _require_somebody_else(actor, user_id)
     await service.remove_user(session, actor, user_id)
+    forget_all(request)
 
 
 def _require_somebody_else(actor: Actor, user_id: int) -> None:
