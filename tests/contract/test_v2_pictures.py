@@ -231,7 +231,6 @@ async def test_a_point_outside_the_picture_is_refused(photo, owner, point):
         ("t=-1", "t"),
         ("t=NaN", "t"),
         ("animated=perhaps", "animated"),
-        ("preset=none", "preset"),
         ("width=٣", "width"),
     ],
 )
@@ -343,6 +342,8 @@ CARD = {"rendition_presets": {"card": "width=50&height=50&fit=cover&format=webp"
 async def test_a_preset_is_a_picture_by_name(photo, api):
     picture = seen(await api.get(f"{photo['url']}?preset=card"))
     assert (picture.size, picture.format) == ((50, 50), "WEBP")
+    unknown = await api.get(f"{photo['url']}?preset=hero")
+    assert (unknown.status_code, "card" in unknown.json()["detail"]) == (404, True)
     other = seen(await api.get(f"{photo['url']}?preset=card&width=60&height=60"))
     assert (other.size, other.format) == ((60, 60), "WEBP")
 

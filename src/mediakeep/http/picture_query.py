@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mediakeep.assets.served import Served
-from mediakeep.errors import BadRequest, InvalidInput, NotFound, SettingsError
+from mediakeep.errors import BadRequest, NotFound, SettingsError
 from mediakeep.files.renditions import Bounds
 from mediakeep.media.transform import (
     ALPHA_FORMATS,
@@ -25,18 +25,16 @@ from mediakeep.media.transform import (
 )
 from mediakeep.settings import Settings
 
-_HEX = frozenset("0123456789abcdef")
+_COLOR = r"^(#?([0-9A-Fa-f]{3,4}|[0-9A-Fa-f]{6}|[0-9A-Fa-f]{8})|transparent)$"
 
 
 def _color(value: str) -> str:
-    """`rrggbbaa` of what CSS would take after its `#`. Raises `ValueError`."""
-    digits = value.lower().removeprefix("#")
-    if digits == "transparent":
+    """`rrggbbaa` of a colour as CSS writes it."""
+    if value == "transparent":
         return "00000000"
+    digits = value.lower().removeprefix("#")
     if len(digits) in {3, 4}:
         digits = "".join(digit * 2 for digit in digits)
-    if not _HEX.issuperset(digits) or len(digits) not in {6, 8}:
-        raise ValueError("it is a colour such as ffffff, 336699cc or transparent")
     return digits.ljust(8, "f")
 
 
@@ -83,7 +81,7 @@ class PictureQuery(BaseModel):
     blur: float = Field(
         0.0, ge=0, le=250, allow_inf_nan=False, description="The Gaussian's standard deviation, pixels."
     )
-    background: Annotated[str, Field(max_length=16), AfterValidator(_color)] | None = Field(
+    background: Annotated[str, Field(pattern=_COLOR), AfterValidator(_color)] | None = Field(
         None, description="Behind what is transparent or padded: `ffffff`, `336699cc`, `transparent`."
     )
     page: int = Field(1, ge=1, le=1_000_000, description="Page of a document, from 1.")
@@ -129,13 +127,13 @@ def presets_from(settings: Settings) -> dict[str, PictureQuery]:
 
 
 def with_preset(query: PictureQuery, presets: Mapping[str, PictureQuery]) -> PictureQuery:
-    """The preset with what the address says besides it. Raises `InvalidInput`."""
+    """The preset with what the address says besides it. Raises `NotFound`."""
     if query.preset is None:
         return query
     preset = presets.get(query.preset)
     if preset is None:
         known = ", ".join(sorted(presets)) or "none"
-        raise InvalidInput(f"There is no preset of this name. There are: {known}.", field="preset")
+        raise NotFound(f"There is no preset of this name. There are: {known}.")
     given = query.model_fields_set - {"preset"}
     return preset.model_copy(update={name: getattr(query, name) for name in given})
 

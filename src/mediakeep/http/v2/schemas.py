@@ -41,13 +41,23 @@ _ID = "098a4f86-fbc5-4507-99c3-2723e6e79399"
 _URL = f"http://localhost:8000/api/v2/assets/{_ID}"
 
 
+def _no_truth_value(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("Input should be a valid number")  # noqa: TRY004 pydantic's way to refuse
+    return value
+
+
+#: For numbers, since Python takes `true` for 1. Comes last: what stands before it is in the schema.
+NO_TRUTH_VALUE = BeforeValidator(_no_truth_value)
+
+
 class FocalPoint(BaseModel):
     """A point of a picture as shares of its width and height, from its top left corner."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"x": 0.5, "y": 0.25}]})
 
-    x: float = Field(ge=0, le=1, allow_inf_nan=False)
-    y: float = Field(ge=0, le=1, allow_inf_nan=False)
+    x: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NO_TRUTH_VALUE]
+    y: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False), NO_TRUTH_VALUE]
 
 
 class BaseAsset(BaseModel):
@@ -110,15 +120,6 @@ class DocumentAsset(BaseAsset):
 
 Asset = Annotated[ImageAsset | VideoAsset | AudioAsset | DocumentAsset, Field(discriminator="type")]
 
-
-def _no_truth_value(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("Input should be a valid integer")  # noqa: TRY004 pydantic's way to refuse
-    return value
-
-
-#: For whole numbers, since Python takes `true` for 1. Comes last: what stands before it is in the schema.
-NO_TRUTH_VALUE = BeforeValidator(_no_truth_value)
 
 _Tag = Annotated[
     str,
