@@ -78,7 +78,7 @@ class _Access:
         now = time.time()
         second = int(now)
         self._lines.append(
-            f'{{{_named(method, path)},"status":{status},"ms":{ms},"event":"request",'
+            f'{{{_start(method, path)},"status":{status},"ms":{ms},"event":"request",'
             f'"logger":"mediakeep.access","level":"info","request_id":"{request_id}",'
             f'"timestamp":"{_iso_second(second)}.{int((now - second) * 1_000_000):06}Z"}}\n'
         )
@@ -91,6 +91,13 @@ class _Access:
         sys.stderr.flush()
 
 
+def _start(method: str, path: str) -> str:
+    # Anybody may ask for any path: what is kept of them has to be small.
+    return (
+        _named(method, path) if len(path) <= _KEPT_PATH else _named.__wrapped__(method, path[:_LONGEST_PATH])
+    )
+
+
 @lru_cache(maxsize=4096)
 def _named(method: str, path: str) -> str:
     """The line's first members, as JSON."""
@@ -101,6 +108,9 @@ def _named(method: str, path: str) -> str:
 def _iso_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
+
+_KEPT_PATH = 200
+_LONGEST_PATH = 2000
 
 _access = _Access()
 

@@ -125,6 +125,12 @@ class Settings(BaseSettings):
     uploads_per_minute: int = Field(
         10, ge=0, le=100_000, description="Uploads a user may start in any 60 s; 0 is no limit."
     )
+    other_uploads_per_minute: int = Field(
+        600,
+        ge=0,
+        le=100_000,
+        description="The same for all other doors together: /media, generations of /api/v1; 0 is no limit.",
+    )
     logins_per_minute: int = Field(
         10,
         ge=0,
@@ -137,6 +143,21 @@ class Settings(BaseSettings):
     allowed_types: _Words = Field(
         ("jpg", "png", "gif", "webp", "mp4", "mov", "mp3", "wav", "pdf"),
         description="Formats that /api/v2 takes, separated by commas.",
+    )
+    media_max_bytes: int = Field(
+        50 * MIB, ge=1, le=5 * 1024 * MIB, description="Largest file that /media takes, bytes."
+    )
+    media_max_image_bytes: int = Field(
+        10 * MIB,
+        ge=1,
+        le=5 * 1024 * MIB,
+        description="Largest image that /media takes, bytes; the smaller of this and MEDIA_MAX_BYTES counts.",
+    )
+    media_max_video_bytes: int = Field(
+        100 * MIB,
+        ge=1,
+        le=5 * 1024 * MIB,
+        description="Largest video that /media takes, bytes; the smaller of this and MEDIA_MAX_BYTES counts.",
     )
     max_request_bytes: int = Field(
         2 * MIB, ge=1024, le=64 * MIB, description="Largest body of any other request, bytes."
@@ -323,6 +344,12 @@ class Settings(BaseSettings):
             raise ValueError(f"base_url must be set when listening on {self.host}, which is not loopback")
         if not self.uses_sqlite and not self.secret_key.get_secret_value():
             raise ValueError("secret_key must be set with a database other than SQLite")
+        if self.redirect_to_storage and not self.storage_url:
+            raise ValueError("redirect_to_storage needs an object store: files on disk have no other address")
+        if self.cdn_purge_url and not self.cdn_url:
+            raise ValueError("cdn_purge_url needs cdn_url: nothing else is marked for a CDN to forget")
+        if self.renditions == "presets" and not self.rendition_presets:
+            raise ValueError("rendition_presets must name some when renditions is presets")
         if self.accel_redirect and self.storage_url:
             raise ValueError("accel_redirect needs the files in the data folder, where nginx finds them")
         return self
@@ -374,11 +401,12 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # checked by pydantic itself
     except ValidationError as error:
         raise SettingsError(_sentence(error)) from error
-    except UnreadableSetting:
-        # Without its cause, which quotes the value. Of the variables only this one is JSON.
-        raise SettingsError(
-            f'{PREFIX}STORAGE_OPTIONS: it must be a JSON object, such as {{"region": "eu-west-1"}}.'
-        ) from None
+    except UnreadableSetting as error:
+        # Without its cause, which quotes the value.
+        named = re.search(r'field "(\w+)"', str(error))
+        name = named[1].upper() if named else "STORAGE_OPTIONS"
+        example = '{"region": "eu-west-1"}' if name == "STORAGE_OPTIONS" else '{"card": "width=320"}'
+        raise SettingsError(f"{PREFIX}{name}: it must be a JSON object, such as {example}.") from None
     except ValueError as error:
         raise SettingsError(f"{PREFIX}CONFIG: {file} cannot be read: {error}.") from error
 

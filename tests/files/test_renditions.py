@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
-from mediakeep.errors import RateLimited, UndecodableMedia
+from mediakeep.errors import RateLimited, Unavailable, UndecodableMedia
 from mediakeep.files import renditions
 from mediakeep.files.memory import Content, Memory
 from mediakeep.files.models import File, Variant
@@ -40,7 +40,7 @@ async def _store(library, content, name):
 def makings(monkeypatch):
     """Counts how often something is made."""
     made = []
-    monkeypatch.setattr(renditions, "_make", _counted(renditions._make, made))
+    monkeypatch.setattr(RenditionCache, "_create", _counted(RenditionCache._create, made))
     return made
 
 
@@ -153,28 +153,48 @@ async def _record(library, source):
         )
 
 
-def test_memory_holds_no_more_than_it_may():
+async def test_memory_holds_no_more_than_it_may():
     memory = Memory(3200)
     for number in range(100):
-        memory.keep(f"key{number}", Content.of(bytes(100)))
-    memory.keep("large", Content.of(bytes(101)))
+        memory.keep(f"key{number}", await Content.of(bytes(100)))
+    memory.keep("large", await Content.of(bytes(101)))
     assert memory.find("large") is None
     assert [number for number in range(100) if memory.find(f"key{number}")] == list(range(68, 100))
 
 
-def test_memory_keeps_what_was_used_last():
+async def test_memory_keeps_what_was_used_last():
     memory = Memory(64)
     for number in range(32):
-        memory.keep(f"key{number}", Content.of(b"ab"))
+        memory.keep(f"key{number}", await Content.of(b"ab"))
     assert memory.find("key0")
-    memory.keep("another", Content.of(b"ab"))
+    memory.keep("another", await Content.of(b"ab"))
     assert memory.find("key0")
     assert memory.find("key1") is None
 
 
-def test_memory_counts_a_content_that_is_kept_again_once():
+async def test_memory_counts_a_content_that_is_kept_again_once():
     memory = Memory(64)
     for _ in range(1000):
-        memory.keep("key", Content.of(b"ab"))
-    memory.keep("another", Content.of(b"ab"))
+        memory.keep("key", await Content.of(b"ab"))
+    memory.keep("another", await Content.of(b"ab"))
     assert memory.find("key")
+
+
+async def test_a_large_one_is_left_in_the_store(library, source, makings):
+    cache = RenditionCache(library, Memory(3200), VariantLog(library))
+    made = await cache.get(source, webp(300), may_make=anybody)
+    assert len(made.body) > 100
+    again = await cache.get(source, webp(300), may_make=anybody)
+    assert (again.body, again.size, again.sha256) == (None, len(made.body), made.sha256)
+    await library.store.delete([rendition_key(source.public_id, webp(300))])
+    assert (await cache.get(source, webp(300), may_make=anybody)).body == made.body
+
+
+async def test_one_that_cannot_be_stored_is_answered_with_all_the_same(library, source, monkeypatch):
+    async def full(*_, **__):
+        raise Unavailable("The file storage is full.")
+
+    monkeypatch.setattr(type(library.store), "put_bytes", full)
+    variants = VariantLog(library)
+    cache = RenditionCache(library, Memory(32 << 20), variants)
+    assert (await cache.get(source, webp(30), may_make=anybody)).body

@@ -207,11 +207,15 @@ def test_only_gets_are_kept(hot):
 
 
 def test_answers_are_no_more_than_they_may_be():
-    hot = HotAnswers(1000, common=[], any_origin=True)
+    hot = HotAnswers(22_000, common=[], any_origin=True)  # ten answers with their heads and addresses
     for number in range(20):
         keep(hot, target=b"/%d.png" % number, body=bytes(100))
     kept = [number for number in range(20) if hot.find(b"/%d.png?width=3" % number)]
     assert kept == list(range(10, 20))
+    keep(hot, target=b"/large.png", body=bytes(700))
+    keep(hot, target=b"/" + b"l" * 1024)
+    assert hot.find(b"/large.png?width=3") is None
+    assert hot.find(b"/" + b"l" * 1024 + b"?width=3") is None
 
 
 def test_what_has_changed_is_forgotten(hot):

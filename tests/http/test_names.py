@@ -9,6 +9,8 @@ import pytest
 from tests.samples import pictures
 from tests.samples.names import some_names
 
+from mediakeep.index.words import words
+
 DOOR = "/api/v2/upload-asset"
 
 JSON = {"Content-Type": "application/json"}
@@ -171,7 +173,9 @@ async def test_every_filter_finds_what_is_called_so_and_nothing_breaks(owner, as
             if is_refused(answer):
                 assert not is_stored or len(name) > 64
             elif is_stored and field in {"tag", "q"}:
-                assert [one["id"] for one in answer.json()] == [asset["id"]], (field, name)
+                # What holds no word, as punctuation, is found by no words; as a tag it is found all the same.
+                expected = [asset["id"]] if field == "tag" or words(name) else []
+                assert [one["id"] for one in answer.json()] == expected, (field, name)
 
 
 async def test_no_header_breaks_anything(owner, api, asset, names, in_headers):

@@ -20,6 +20,7 @@ from mediakeep.db import migrate as migrations
 from mediakeep.errors import SettingsError
 from mediakeep.files.identity import check_store
 from mediakeep.http.metrics import listening
+from mediakeep.http.picture_query import presets_from
 from mediakeep.http.protocol import BoundedProtocol
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
@@ -43,6 +44,7 @@ def serve(*, host: str | None, port: int | None, workers: int | None, reload: bo
     os.umask(0o077)
     configure_logging(settings)
     secret = load_secret_key(settings)
+    presets_from(settings)  # server processes that fail are only started again
     has_users = asyncio.run(_prepare(settings))
     _greet(settings, None if has_users else setup_code(secret))
     with _measured(settings, several=reload or settings.workers > 1):

@@ -189,10 +189,12 @@ WAVEFORM_PICTURE: Final = Recipe(
 
 def picture_recipe(transform: Transform, *, is_preset: bool = False) -> Recipe:
     """The picture that `transform` describes."""
-    sides = (str(side) for side in (transform.width, transform.height) if side is not None)
+    # A page's picture has bounds; what size it gets, only its decoder knows.
+    is_sized = transform.fit != "inside"
+    label = f"{transform.width}x{transform.height}" if is_sized else f"page-{transform.page}"
     return Recipe(
         name=f"picture {transform}",
-        label="x".join(sides) or "picture",
+        label=label,
         media_type=get_format(transform.format).media_type,
         extension=transform.format,
         is_whole=_WHOLE[transform.format],
@@ -265,6 +267,8 @@ class RenditionCache:
         if found := self._memory.find(key):
             self._note("memory", source, recipe, key, found)
             return found
+        if large := await self._find_large(source, recipe, key):
+            return large
         if work := self._making.get(key):
             return await asyncio.shield(work)
         self._raise_known_failure(key)
@@ -279,6 +283,17 @@ class RenditionCache:
         return await asyncio.shield(
             self._shared(self._making, key, lambda: self._create(source, recipe, key))
         )
+
+    async def _find_large(self, source: Source, recipe: Recipe, key: str) -> Content | None:
+        """One that is too large to be read for every range and every reader: its bytes are left in the store."""
+        large = self._memory.find_large(key)
+        if large is None:
+            return None
+        if await self._library.store.stat(key) is None:
+            self._memory.forget_large(key)
+            return None
+        self._note("storage", source, recipe, key, large)
+        return large
 
     def _shared(
         self, tasks: dict[str, asyncio.Task[T]], key: str, work: Callable[[], Coroutine[None, None, T]]
@@ -296,7 +311,7 @@ class RenditionCache:
         stored = await _find(self._library, recipe, key)
         if stored is None:
             return None
-        found = Content.of(*stored)
+        found = await Content.of(*stored)
         self._memory.keep(key, found)
         self._note("storage", source, recipe, key, found)
         return found
@@ -304,7 +319,7 @@ class RenditionCache:
     async def _create(self, source: Source, recipe: Recipe, key: str) -> Content:
         try:
             with _counting_refusals():
-                made = Content.of(await _make(self._library, source, recipe, key))
+                body = await recipe.make(self._library, source)
         except UndecodableMedia as error:
             metrics.RENDITIONS.inc("failed")
             self._failed[key] = (time.monotonic(), error)
@@ -312,8 +327,14 @@ class RenditionCache:
             if len(self._failed) > _MOST_FAILURES:
                 self._failed.popitem(last=False)
             raise
+        made = await Content.of(body)
         self._memory.keep(key, made)
-        self._note("made", source, recipe, key, made)
+        try:
+            await self._library.store.put_bytes(key, body, media_type=recipe.media_type)
+        except Unavailable:  # it was made all the same, and the store has logged why
+            metrics.RENDITIONS.inc("made")
+        else:
+            self._note("made", source, recipe, key, made)
         return made
 
     def _note(self, found: str, source: Source, recipe: Recipe, key: str, content: Content) -> None:
@@ -321,7 +342,7 @@ class RenditionCache:
         if not recipe.is_variant:
             return
         note = self._variants.made if found == "made" else self._variants.used
-        note(source.public_id, key, len(content.body), is_preset=recipe.is_preset)
+        note(source.public_id, key, content.size, is_preset=recipe.is_preset)
 
     def _raise_known_failure(self, key: str) -> None:
         failed_at, failure = self._failed.get(key, (-_RETRY_SECONDS, None))

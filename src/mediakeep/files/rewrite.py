@@ -15,7 +15,7 @@ from mediakeep.media.formats import Format
 from mediakeep.media.limits import limits_from
 from mediakeep.media.picture import picture, picture_seconds
 from mediakeep.media.pool import Priority
-from mediakeep.media.transform import DEFAULT_QUALITY, MAX_SIDE, OutputFormat, Transform, fitted
+from mediakeep.media.transform import DEFAULT_QUALITY, MAX_PIXELS, MAX_SIDE, OutputFormat, Transform, fitted
 from mediakeep.settings import Settings
 from mediakeep.storage import folders
 from mediakeep.storage.base import unavailable_after
@@ -49,6 +49,7 @@ def wanted_transform(settings: Settings, received: Received, found: Format, fact
     )
     # What is written is read again, under the same limits as what was sent.
     max_pixels = settings.max_heif_pixels if format_ == "avif" else settings.max_image_pixels
+    max_pixels = min(max_pixels, MAX_PIXELS.get(format_, max_pixels))
     max_side = settings.upload_max_side or MAX_SIDE
     return fitted(transform, (facts.width, facts.height), max_side=max_side, max_pixels=max_pixels)
 

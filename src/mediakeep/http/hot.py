@@ -17,6 +17,13 @@ from mediakeep.metrics import RequestMetrics, request_metrics
 
 _MOST_KEPT = 4096
 
+#: One body takes at most this share, and an address so many bytes: anybody may add to it what he likes.
+_LARGEST_SHARE = 32
+_LONGEST_TARGET = 1024
+
+#: What an answer takes besides its body and its address: two heads, and their object.
+_HEADS_BYTES = 2048
+
 #: A request with one of these is not exactly what was answered before.
 _SPECIAL = frozenset(
     {
@@ -54,7 +61,9 @@ def read_hot_request(
         return None
     if names.isdisjoint(_TOLD):
         return HotRequest(request_id=new_request_id(), is_known=False)
-    given = dict(headers)
+    given = dict(reversed(headers))  # of several lines the first, as elsewhere
+    if sum(name == b"if-none-match" for name, _ in headers) > 1:
+        return None
     if b"origin" in given and not any_origin:
         return None
     if b"if-none-match" in given and given[b"if-none-match"] != etag:
@@ -80,7 +89,7 @@ class HotAnswer:
 
 
 class HotAnswers:
-    """The answers by the target of their request, as it stands in the request line; up to `max_bytes` of bodies.
+    """The answers by the target of their request, as it stands in the request line; up to `max_bytes` in all.
 
     `common` are headers of every answer that has none of its own; `any_origin` says whether they are the same whatever
     page asks.
@@ -113,7 +122,9 @@ class HotAnswers:
             return
         target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
         self._drop(target)
-        self._bytes += len(body)
+        if len(body) > self._max_bytes // _LARGEST_SHARE or len(target) > _LONGEST_TARGET:
+            return
+        self._bytes += _size(target, body)
         while self._kept and (len(self._kept) >= _MOST_KEPT or self._bytes > self._max_bytes):
             self._drop(next(iter(self._kept)))
         route = getattr(scope.get("route"), "path", "")
@@ -155,7 +166,11 @@ class HotAnswers:
 
     def _drop(self, target: bytes) -> None:
         if old := self._kept.pop(target, None):
-            self._bytes -= len(old.body)
+            self._bytes -= _size(target, old.body)
+
+
+def _size(target: bytes, body: bytes) -> int:
+    return _HEADS_BYTES + len(target) + len(body)
 
 
 def _lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:

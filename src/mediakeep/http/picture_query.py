@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl
 
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from mediakeep.assets.served import Served
 from mediakeep.errors import BadRequest, NotFound, SettingsError
 from mediakeep.files.renditions import Bounds
+from mediakeep.media.picture import PAGE_SIDE
 from mediakeep.media.transform import (
     ALPHA_FORMATS,
     ANIMATED_FORMATS,
@@ -174,12 +176,32 @@ def _in_format(query: PictureQuery, served: Served, bounds: Bounds, format_: Out
         animated=_is_moving(query, served) and format_ in ANIMATED_FORMATS,
     )
     if served.width is None or served.height is None:
-        return transform
+        return _of_page(transform, bounds)
     exact = fitted(
         transform, (served.width, served.height), max_side=bounds.max_side, max_pixels=bounds.max_pixels
     )
     _check_size(exact.width, exact.height, bounds)
     return exact
+
+
+def _of_page(transform: Transform, bounds: Bounds) -> Transform:
+    """The same, with bounds for the sides that nobody asked for: how large a page is, only its decoder knows."""
+    if transform.width is None and transform.height is None:
+        side = min(PAGE_SIDE, bounds.max_side)
+        return replace(transform, width=side, height=side, fit="inside", enlarge=False, gravity="center")
+    asked = transform.width or transform.height or 1
+    other = min(bounds.max_side, max(1, bounds.max_pixels // asked))
+    is_whole = (
+        transform.width is None or transform.height is None or transform.fit in {"inside", "fill", "contain"}
+    )
+    return replace(
+        transform,
+        width=transform.width or other,
+        height=transform.height or other,
+        fit="inside" if transform.width is None or transform.height is None else transform.fit,
+        enlarge=False,  # lines have no size of their own
+        gravity="center" if is_whole else transform.gravity,
+    )
 
 
 def _check_source(query: PictureQuery, served: Served) -> None:

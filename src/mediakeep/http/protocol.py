@@ -81,6 +81,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_timer()
         self._awaits_head = False
         if self._hot is None or not self._send_hot(self._hot):
+            self._unset_keepalive_if_required()  # set by a request that came with this one and was answered at once
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:

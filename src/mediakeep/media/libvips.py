@@ -137,6 +137,7 @@ def blur(image: Picture, sigma: float) -> Picture:
     if sigma > _MAX_SIGMA:
         size = (image.width, image.height)
         scale = _MAX_SIGMA / sigma
+        image = image.copy_memory()  # else each line of the small one is enlarged anew
         small = resize(image, (max(1, round(size[0] * scale)), max(1, round(size[1] * scale))))
         return resize(blur(small, _MAX_SIGMA), size)
     if image.hasalpha():
