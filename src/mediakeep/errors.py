@@ -3,7 +3,8 @@
 MediakeepError
 ├── BadRequest           400  the request makes no sense as it stands
 │   ├── UnsupportedMedia 400  not a type this door takes
-│   ├── TooLarge         400  past a size limit (a door may answer 413)
+│   ├── TooLarge         400  past a size limit
+│   │   └── ContentTooLarge   the same as 413, for the doors whose clients expect that
 │   └── UndecodableMedia 400  claims to be of a type, and cannot be decoded
 ├── NotAuthenticated     401  nobody known is asking
 ├── PermissionDenied     403  known, but not allowed
@@ -54,6 +55,10 @@ class UnsupportedMedia(BadRequest):
 
 class TooLarge(BadRequest):
     code = "too-large"
+
+
+class ContentTooLarge(TooLarge):
+    status, title = 413, "Content Too Large"
 
 
 class UndecodableMedia(BadRequest):

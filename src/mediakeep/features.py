@@ -11,6 +11,8 @@ from mediakeep.events import models as _events
 from mediakeep.events import tasks as _events_tasks
 from mediakeep.files import models as _files
 from mediakeep.files import tasks as _files_tasks
+from mediakeep.index import models as _index
+from mediakeep.search import tasks as _search_tasks
 from mediakeep.tasks import models as _tasks
 from mediakeep.tasks import tasks as _tasks_tasks
 
@@ -18,6 +20,14 @@ from mediakeep.tasks import tasks as _tasks_tasks
 metadata = Base.metadata
 
 #: The modules whose import registers tasks.
-task_modules = (_accounts_tasks, _assets_tasks, _cdn_tasks, _events_tasks, _files_tasks, _tasks_tasks)
+task_modules = (
+    _accounts_tasks,
+    _assets_tasks,
+    _cdn_tasks,
+    _events_tasks,
+    _files_tasks,
+    _search_tasks,
+    _tasks_tasks,
+)
 
-_table_modules = (_accounts, _assets, _collections, _events, _files, _tasks)
+_table_modules = (_accounts, _assets, _collections, _events, _files, _index, _tasks)

@@ -6,23 +6,11 @@ import uuid
 import pytest
 from sqlalchemy import func, select
 
-from mediakeep.accounts.actor import Actor
 from mediakeep.assets import service
 from mediakeep.assets.models import Asset, AssetTag, Tag
 from mediakeep.assets.tasks import clear_tags
 from mediakeep.files.ingest import RecordedFile
 from mediakeep.files.models import File
-
-
-@pytest.fixture
-def actor(owner):
-    return Actor(
-        user_id=owner,
-        email="owner@example.com",
-        is_admin=False,
-        scopes=frozenset({"read", "write"}),
-        sign_in_id=1,
-    )
 
 
 @pytest.fixture

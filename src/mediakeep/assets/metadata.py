@@ -9,29 +9,27 @@ MAX_BYTES = 64 << 10
 MAX_DEPTH = 32
 
 
-def check_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    """The value as given. Raises `InvalidInput` for what is too large, too deep, or not storable as JSON."""
-    _check(value, 1)
+def check_metadata(value: dict[str, Any], *, field: str = "metadata") -> dict[str, Any]:
+    """The value of this field as given. Raises `InvalidInput` for what is too large, too deep, or not storable as JSON."""
+    _check(value, 1, field)
     try:
         size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
     except ValueError as error:  # NaN and infinities; lone surrogates
-        raise InvalidInput(
-            "metadata must hold numbers and text that JSON can carry.", field="metadata"
-        ) from error
+        raise InvalidInput(f"{field} must hold numbers and text that JSON can carry.", field=field) from error
     if size > MAX_BYTES:
-        raise InvalidInput(f"metadata has at most {MAX_BYTES} bytes as JSON.", field="metadata")
+        raise InvalidInput(f"{field} has at most {MAX_BYTES} bytes as JSON.", field=field)
     return value
 
 
-def _check(value: object, depth: int) -> None:
+def _check(value: object, depth: int, field: str) -> None:
     if depth > MAX_DEPTH:
-        raise InvalidInput(f"metadata is nested at most {MAX_DEPTH} deep.", field="metadata")
+        raise InvalidInput(f"{field} is nested at most {MAX_DEPTH} deep.", field=field)
     if isinstance(value, str) and "\0" in value:
-        raise InvalidInput("metadata must not contain NUL characters.", field="metadata")
+        raise InvalidInput(f"{field} must not contain NUL characters.", field=field)
     if isinstance(value, dict):
         for key, one in value.items():
-            _check(key, depth)
-            _check(one, depth + 1)
+            _check(key, depth, field)
+            _check(one, depth + 1, field)
     elif isinstance(value, list):
         for one in value:
-            _check(one, depth + 1)
+            _check(one, depth + 1, field)

@@ -1,13 +1,26 @@
 """Selects over assets. Each begins with who asks."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, Text, and_, bindparam, case, cast, func, or_, select, union
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+    union,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.accounts.actor import Actor
@@ -17,10 +30,16 @@ from mediakeep.assets.text import fold
 from mediakeep.collections.models import Campaign, Client, Project
 from mediakeep.collections.service import KINDS, KindName, as_row_value
 from mediakeep.db import Database, HotQuery
-from mediakeep.db.base import as_public_id
+from mediakeep.db.base import as_public_id, table_of
 from mediakeep.db.hot import Value
+from mediakeep.db.ids import among, is_among
 from mediakeep.errors import NotFound
 from mediakeep.files.models import File
+from mediakeep.index import query as index
+from mediakeep.index.service import owner_scope
+
+#: So many assets that hold a word are many.
+_MANY = 5000
 
 SortBy = Literal["created_at", "updated_at", "name", "size"]
 
@@ -59,8 +78,8 @@ class Filters:
     project_id: str | None = None
     types: tuple[str, ...] = ()
     tag: str | None = None
-    #: Words that all occur in the name, the description or a tag, in whatever case.
-    words: tuple[str, ...] = ()
+    #: What to look for in names, descriptions and tags, in the language of `index.query`; words match as prefixes.
+    q: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -131,11 +150,21 @@ async def list_json(
         actor.require("admin")
     if any("\0" in value for _, value in filters.given() if isinstance(value, str)):
         return "[]", 0  # no text in the database holds one
-    values = dict(_parameters(filters), **vars(told), limit=page.limit, offset=page.offset)
+    values = dict(parameters(filters), **vars(told), limit=page.limit, offset=page.offset)
     if not everyones:
         values["owner_id"] = actor.user_id
+    matches: Literal["few", "many"] | None = None
+    if filters.q is not None:
+        scope = "" if everyones else owner_scope(actor.user_id)
+        values["matching"] = _spelt(database, filters.q, scope)
+        if not values["matching"]:
+            return "[]", 0
+        some = await database.fetch(_some_query(database.dialect_name), {**values, "most": _MANY})
+        matches = "few" if len(some) < _MANY else "many"
     names = tuple(name for name, _ in filters.given())
-    query, count = _list_queries(shape, names, page.sort_by, page.descending, everyones)
+    query, count = _list_queries(
+        database.dialect_name, shape, names, page.sort_by, page.descending, everyones, matches
+    )
     rows = await database.fetch(query, values)
     if rows or not page.offset:
         total = rows[0][0] if rows else 0
@@ -157,9 +186,24 @@ async def get_json(database: Database, actor: Actor, public_id: str, *, shape: S
     return _shown(rows[0], actor)
 
 
+async def json_by_id(
+    database: Database, actor: Actor, asset_ids: Iterable[int], *, shape: Shape, told: Told
+) -> dict[int, str]:
+    """Assets as JSON by their row ids, those that are there; the caller has checked whose they are."""
+    values = {**vars(told), "ids": among(asset_ids)}
+    rows = await database.fetch(_by_id_query(shape), values)
+    return {row[0]: _shown(row[1:], actor) for row in rows}
+
+
 async def show(session: AsyncSession, actor: Actor, asset_id: int, *, shape: Shape, told: Told) -> str:
-    """An asset as JSON by its row id, as this transaction sees it; the caller has checked whose it is."""
-    row = (await session.execute(_show_statement(shape), {**vars(told), "asset_id": asset_id})).one()
+    """An asset as JSON by its row id, as this transaction sees it; the caller has checked whose it is.
+
+    Raises `NotFound` for one that has no image yet, which is in no list of this shape.
+    """
+    shown = await session.execute(_show_statement(shape), {**vars(told), "asset_id": asset_id})
+    row = shown.one_or_none()
+    if row is None:
+        raise NotFound("Asset not found")
     return _shown(row, actor)
 
 
@@ -192,43 +236,75 @@ def _shown(row: Sequence[Any], actor: Actor) -> str:
     return f'{text[:-1]}, "metadata": {facts}}}'
 
 
-def _parameters(filters: Filters) -> Iterator[tuple[str, Value]]:
+def conditions(names: Sequence[str], *, everyones: bool) -> list[ColumnElement[bool]]:
+    """What every read begins with, and the filters of those names (`Filters.given`) but `q`; see `parameters`."""
+    narrowed = [_condition(name, everyones=everyones) for name in names if not _is_other(name)]
+    types = [bindparam(name, type_=Asset.type.type) for name in names if name.startswith("types_")]
+    if types:
+        narrowed.append(or_(*(Asset.type == one for one in types)))
+    return [*narrowed, *visible(everyones=everyones)]
+
+
+def parameters(filters: Filters) -> Iterator[tuple[str, Value]]:
     """The filters' values as the columns have them."""
     for name, value in filters.given():
         if name in KINDS:
             yield name, as_row_value(name, str(value))
         elif name == "tag":
             yield name, fold(str(value))
-        elif name.startswith("words_"):
-            yield name, f"%{_escaped(fold(str(value)))}%"
-        else:
+        elif name != "q":
             yield name, value
 
 
-def _escaped(text: str) -> str:
-    return text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+def _is_other(name: str) -> bool:
+    return name == "q" or name.startswith("types_")
+
+
+def _spelt(database: Database, q: str, scope: str) -> str:
+    terms = index.parse(q, as_prefixes=True)
+    fields: tuple[index.Field, ...] = ("name", "tags", "description")
+    return index.spell(database.dialect_name, terms, fields=fields, scope=scope).matching if terms else ""
 
 
 @lru_cache(maxsize=256)
 def _list_queries(
-    shape: Shape, names: tuple[str, ...], sort_by: SortBy, descending: bool, everyones: bool
+    dialect_name: str,
+    shape: Shape,
+    names: tuple[str, ...],
+    sort_by: SortBy,
+    descending: bool,
+    everyones: bool,
+    matches: Literal["few", "many"] | None,
 ) -> tuple[HotQuery, HotQuery]:
-    conditions = [_condition(name, everyones=everyones) for name in names if not name.startswith("types_")]
-    types = [bindparam(name, type_=Asset.type.type) for name in names if name.startswith("types_")]
-    if types:
-        conditions.append(or_(*(Asset.type == one for one in types)))
-    conditions += [Asset.file_id.is_not(None), *visible(everyones=everyones)]
+    """A page and the count. Of few `matches` each is looked at; for many the list is gone through in its order."""
+    narrowed = [Asset.file_id.is_not(None), *conditions(names, everyones=everyones)]
+    source: FromClause = table_of(Asset)
+    if matches:
+        engine = index.matching(dialect_name)
+        if matches == "few":
+            source = engine.source.join(Asset, Asset.id == engine.joined_id)
+            narrowed.append(engine.condition)
+        else:
+            found = select(engine.asset_id).select_from(engine.source).where(engine.condition)
+            narrowed.append(Asset.id.in_(found))
     columns = (getattr(Asset, sort_by), Asset.id)
     order = [column.desc() if descending else column.asc() for column in columns]
-    count = select(func.count()).select_from(Asset).where(*conditions)
+    count = select(func.count()).select_from(source).where(*narrowed)
     # The page's ids come from the index alone; only those rows are then read and joined.
-    page = select(Asset.id).where(*conditions).order_by(*order)
+    page = select(Asset.id).select_from(source).where(*narrowed).order_by(*order)
     page = page.limit(bindparam("limit", type_=File.id.type)).offset(bindparam("offset", type_=File.id.type))
     wanted = page.subquery()
     listed = _joined(count.scalar_subquery().label("total"), *_columns(shape))
-    scans = any(name.startswith("words_") for name in names)
+    scans = matches is not None
     page_query = listed.join(wanted, wanted.c.id == Asset.id).order_by(*order)
     return HotQuery(page_query, is_scan=scans), HotQuery(count, is_scan=scans)
+
+
+@lru_cache(maxsize=2)
+def _some_query(dialect_name: str) -> HotQuery:
+    matching = index.matching(dialect_name)
+    found = select(matching.asset_id).select_from(matching.source).where(matching.condition)
+    return HotQuery(found.limit(bindparam("most", type_=Asset.id.type)), is_scan=True)
 
 
 def _condition(name: str, *, everyones: bool) -> ColumnElement[bool]:
@@ -242,28 +318,29 @@ def _condition(name: str, *, everyones: bool) -> ColumnElement[bool]:
         matches: ColumnElement[bool] = getattr(Asset, name) == mine.scalar_subquery()
         return matches
     if name == "tag":
-        tagged = select(AssetTag.asset_id).join(Tag, Tag.id == AssetTag.tag_id)
-        tagged = tagged.where(Tag.folded == bindparam("tag", type_=Tag.folded.type))
-        return Asset.id.in_(tagged if everyones else tagged.where(Tag.owner_id == Asset.owner_id))
-    if name.startswith("words_"):
-        return _contains(name)
+        return has_tag(name, everyones=everyones)
     if name == "created_after":
         return Asset.created_at > bindparam(name, type_=Asset.created_at.type)
     return Asset.created_at < bindparam(name, type_=Asset.created_at.type)
 
 
-def _contains(name: str) -> ColumnElement[bool]:
-    word = bindparam(name, type_=Asset.name.type)
+def has_tag(name: str, *, everyones: bool) -> ColumnElement[bool]:
+    """Whether the asset has the tag that the parameter `name` is, folded."""
     tagged = select(AssetTag.asset_id).join(Tag, Tag.id == AssetTag.tag_id)
-    return or_(
-        Asset.folded.like(word, escape="/"),
-        Asset.id.in_(tagged.where(Tag.owner_id == Asset.owner_id, Tag.folded.like(word, escape="/"))),
-    )
+    tagged = tagged.where(Tag.folded == bindparam(name, type_=Tag.folded.type))
+    if not everyones:
+        tagged = tagged.where(Tag.owner_id == bindparam("owner_id", type_=Asset.owner_id.type))
+    return Asset.id.in_(tagged)
 
 
 @lru_cache(maxsize=16)
 def _show_statement(shape: Shape) -> Select[Any]:
     return _joined(*_columns(shape)).where(Asset.id == bindparam("asset_id", type_=Asset.id.type))
+
+
+@lru_cache(maxsize=16)
+def _by_id_query(shape: Shape) -> HotQuery:
+    return HotQuery(_joined(Asset.id, *_columns(shape)).where(is_among(Asset.id, "ids"), not_gone()))
 
 
 @lru_cache(maxsize=16)

@@ -4,14 +4,15 @@ import asyncio
 import json
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
-from sqlalchemy import Text, bindparam, cast, select
+from sqlalchemy import ColumnElement, Text, bindparam, case, cast, select
 
-from mediakeep.assets.models import Asset
+from mediakeep.assets.models import Asset, Generation
 from mediakeep.assets.queries import not_gone
 from mediakeep.db import Database, HotQuery, as_time
 from mediakeep.db.base import as_public_id
@@ -70,7 +71,16 @@ class Served:
 
 async def find_served(database: Database, public_id: str) -> Served | None:
     """An asset that has a file, whoever asks: the caller checks who may have it."""
-    rows = await database.fetch(_SERVED, {"public_id": as_public_id(public_id)})
+    return await _find(database, _SERVED, public_id)
+
+
+async def find_generation(database: Database, public_id: str) -> Served | None:
+    """An asset as one of its generations shows it, by the generation's id; whoever asks, as `find_served`."""
+    return await _find(database, _SERVED_GENERATION, public_id)
+
+
+async def _find(database: Database, query: HotQuery, public_id: str) -> Served | None:
+    rows = await database.fetch(query, {"public_id": as_public_id(public_id)})
     if not rows:
         return None
     values = dict(zip(_COLUMNS, rows[0], strict=True))
@@ -82,13 +92,18 @@ _COLUMNS = [one.name for one in fields(Served) if one.compare]
 
 
 class ServedAssets:
-    """What `find_served` has found, for one second from before it asked; asked several times at once, it asks once.
+    """What `find` has found, for one second from before it asked; asked several times at once, it asks once.
 
     An asset that has not changed stays the same object, so that what was prepared for it can be kept.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        find: Callable[[Database, str], Awaitable[Served | None]] = find_served,
+    ) -> None:
         self._database = database
+        self._look_up = find
         self._found: OrderedDict[str, tuple[float, Served]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Served | None]] = {}
 
@@ -122,14 +137,16 @@ class ServedAssets:
         task = asyncio.current_task()
         asked_at = time.monotonic()
         try:
-            served = await find_served(self._database, public_id)
+            served = await self._look_up(self._database, public_id)
         finally:
             is_current = self._asking.get(public_id) is task
             if is_current:
                 del self._asking[public_id]
-        before = self._found.pop(public_id, None)
-        if served is None or not is_current:
+        if not is_current:
             return served
+        before = self._found.pop(public_id, None)
+        if served is None:
+            return None
         kept = before[1] if before and before[1] == served else served
         self._found[public_id] = (asked_at + SECONDS, kept)
         while len(self._found) > _MOST_KEPT:
@@ -137,15 +154,15 @@ class ServedAssets:
         return kept
 
 
-_SERVED = HotQuery(
-    select(
+def _columns(modified_at: ColumnElement[datetime], changed_at: ColumnElement[datetime]) -> list[Any]:
+    return [
         Asset.owner_id,
         Asset.public_id,
         Asset.type,
         Asset.visibility,
         Asset.name,
-        Asset.created_at,
-        Asset.updated_at,
+        modified_at,
+        changed_at,
         Asset.focal_x,
         Asset.focal_y,
         File.key,
@@ -159,7 +176,27 @@ _SERVED = HotQuery(
         File.duration_seconds,
         File.page_count,
         cast(File.facts, Text),
-    )
+    ]
+
+
+_ID = bindparam("public_id", type_=Asset.public_id.type)
+
+#: A file never changes, but what an asset with generations is shown with does.
+_SHOWN_SINCE: ColumnElement[datetime] = case(
+    (Asset.generation_count > 0, Asset.updated_at), else_=Asset.created_at
+)
+
+_SERVED = HotQuery(
+    select(*_columns(_SHOWN_SINCE, Asset.updated_at.expression))
     .join(File, File.id == Asset.file_id)
-    .where(Asset.public_id == bindparam("public_id", type_=Asset.public_id.type), not_gone())
+    .where(Asset.public_id == _ID, not_gone())
+)
+
+#: An image comes to a generation some time after that was made.
+_SERVED_GENERATION = HotQuery(
+    select(*_columns(Generation.updated_at.expression, Generation.updated_at.expression))
+    .select_from(Generation)
+    .join(Asset, Asset.id == Generation.asset_id)
+    .join(File, File.id == Generation.file_id)
+    .where(Generation.public_id == _ID, not_gone())
 )

@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mediakeep import collections, events, files
+from mediakeep import collections, events, files, index
 from mediakeep.accounts import audit
 from mediakeep.accounts.actor import Actor
 from mediakeep.accounts.service import lock_user
-from mediakeep.assets.models import Asset, AssetTag, Tag
+from mediakeep.assets import counters, found
+from mediakeep.assets.models import Asset, AssetTag, Generation, Tag
 from mediakeep.assets.queries import not_gone
 from mediakeep.assets.text import fold
 from mediakeep.collections.service import Belonging
@@ -26,7 +27,7 @@ NOT_FOUND = "Asset not found"
 
 @dataclass(frozen=True, kw_only=True)
 class NewAsset:
-    """What an upload says of its asset; the file is what the bytes say."""
+    """What is said of an asset that is to be; the file is what the bytes say."""
 
     type: str
     name: str
@@ -47,13 +48,43 @@ async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: Re
 
     `NotAuthenticated` where the actor was deleted while the file was on its way.
     """
+    return await _add(session, actor, new, file)
+
+
+async def create_empty(
+    session: AsyncSession,
+    actor: Actor,
+    project_public_id: str,
+    *,
+    name: str,
+    description: str,
+    tags: list[str],
+    metadata: dict[str, Any],
+    visibility: str,
+) -> int:
+    """A new image asset whose images are yet to be generated; returns its row id. Raises `NotFound` for the project."""
+    new = NewAsset(
+        type="image",
+        name=name,
+        file_name="",
+        visibility=visibility,
+        tags=tags,
+        description=description,
+        metadata=metadata,
+        belonging=Belonging(project_id=project_public_id),
+    )
+    return await _add(session, actor, new, None)
+
+
+async def _add(session: AsyncSession, actor: Actor, new: NewAsset, file: RecordedFile | None) -> int:
     await lock_user(session, actor.user_id)
     owned = await collections.service.resolve(session, actor.user_id, new.belonging)
     public_id = str(uuid.uuid4())
     values = {
         "public_id": public_id,
         "owner_id": actor.user_id,
-        "file_id": file.id,
+        "file_id": file.id if file else None,
+        "own_file_id": file.id if file else None,
         "type": new.type,
         "name": new.name,
         "file_name": new.file_name,
@@ -62,7 +93,7 @@ async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: Re
         "tags": new.tags,
         "metadata": new.metadata,
         "visibility": new.visibility,
-        "size": file.size,
+        "size": file.size if file else 0,
         "client_id": owned.get("client_id"),
         "campaign_id": owned.get("campaign_id"),
         "persona_id": owned.get("persona_id"),
@@ -71,6 +102,18 @@ async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: Re
     asset_id: int = (await session.execute(_INSERT, values)).scalar_one()
     if new.tags:
         await _set_tags(session, actor.user_id, asset_id, new.tags)
+    added = counters.of_asset(owned.get("project_id"), new.tags, file.size if file else None)
+    counters.note(session, after=added)
+    await index.put(
+        session,
+        asset_id=asset_id,
+        owner_id=actor.user_id,
+        project_id=owned.get("project_id"),
+        name=new.name,
+        description=new.description,
+        tags=new.tags,
+        prompts="",
+    )
     data = {"type": new.type, "name": new.name}
     await events.record(session, "asset.created", owner_id=actor.user_id, subject=public_id, data=data)
     return asset_id
@@ -87,6 +130,7 @@ async def update(session: AsyncSession, actor: Actor, public_id: str, changes: d
     given = {name: changes[name] for name in vars(Belonging()) if name in changes}
     owned = await collections.service.resolve(session, actor.user_id, Belonging(**given))
     columns = {name: value for name, value in changes.items() if name not in given}
+    before = await counters.weigh(session, [asset])
     for name, value in {**columns, **dict.fromkeys(given), **owned}.items():
         setattr(asset, name, value)
     asset.folded = _folded(asset.name, asset.description)
@@ -94,8 +138,17 @@ async def update(session: AsyncSession, actor: Actor, public_id: str, changes: d
     if "tags" in changes:
         await _set_tags(session, asset.owner_id, asset.id, changes["tags"])
     await session.flush()
-    await _record(session, "asset.updated", asset)
+    counters.note(session, before=before, after=await counters.weigh(session, [asset]))
+    await found.tell(session, [asset])
+    await record(session, "asset.updated", asset)
     return asset
+
+
+async def require_file(session: AsyncSession, public_id: str) -> None:
+    """Raises `NotFound` for an image asset of a project that has no image yet: other surfaces do not know it."""
+    has_file = select(Asset.id).where(Asset.public_id == as_public_id(public_id), Asset.file_id.is_not(None))
+    if await session.scalar(has_file) is None:
+        raise NotFound(NOT_FOUND)
 
 
 async def remove(session: AsyncSession, actor: Actor, public_id: str) -> None:
@@ -114,11 +167,15 @@ async def remove(session: AsyncSession, actor: Actor, public_id: str) -> None:
 
 
 async def remove_all(session: AsyncSession, assets: Sequence[Asset]) -> None:
-    """Delete assets that the caller has locked, and the files that only they had."""
+    """Delete assets that the caller has locked, with their generations, and the files that only they had."""
+    before = await counters.weigh(session, assets)
+    used = await _files_of(session, assets)
     await session.execute(delete(Asset).where(Asset.id.in_([asset.id for asset in assets])))
-    await files.service.release(session, [asset.file_id for asset in assets if asset.file_id is not None])
+    await index.remove(session, [asset.id for asset in assets])
+    await files.service.release(session, used)
+    counters.note(session, before=before)
     for asset in assets:
-        await _record(session, "asset.deleted", asset)
+        await record(session, "asset.deleted", asset)
 
 
 async def clear_tags(session: AsyncSession, tag_ids: Sequence[int]) -> None:
@@ -131,6 +188,15 @@ async def clear_tags(session: AsyncSession, tag_ids: Sequence[int]) -> None:
 
 def unused_tag() -> ColumnElement[bool]:
     return ~exists().where(AssetTag.tag_id == Tag.id)
+
+
+async def _files_of(session: AsyncSession, assets: Sequence[Asset]) -> set[int]:
+    used = {file_id for asset in assets for file_id in (asset.file_id, asset.own_file_id)}
+    with_generations = [asset.id for asset in assets if asset.generation_count]
+    if with_generations:
+        made = select(Generation.file_id).where(Generation.asset_id.in_(with_generations))
+        used |= set(await session.scalars(made))
+    return {file_id for file_id in used if file_id is not None}
 
 
 async def _get_for_change(session: AsyncSession, public_id: str) -> Asset:
@@ -151,11 +217,11 @@ async def _set_tags(session: AsyncSession, owner_id: int, asset_id: int, names: 
     await session.execute(delete(AssetTag).where(AssetTag.asset_id == asset_id))
     if not names:
         return
-    tag_ids = await _lock_tags(session, owner_id, {fold(name): name for name in names})
+    tag_ids = await lock_tags(session, owner_id, {fold(name): name for name in names})
     await session.execute(insert(AssetTag), [{"tag_id": id_, "asset_id": asset_id} for id_ in tag_ids])
 
 
-async def _lock_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, str]) -> list[int]:
+async def lock_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, str]) -> list[int]:
     """The ids of these tags, made where missing, none of which can be cleared away until the commit."""
     there = select(Tag.id, Tag.folded).where(Tag.owner_id == owner_id, Tag.folded.in_(by_folded))
     # PostgreSQL's KEY SHARE: shared among all who use a tag, refused to whoever clears it away.
@@ -176,6 +242,7 @@ async def _add_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, s
     return list(await session.scalars(adding.returning(Tag.id)))
 
 
-async def _record(session: AsyncSession, kind: str, asset: Asset) -> None:
+async def record(session: AsyncSession, kind: str, asset: Asset) -> None:
+    """Note that this happened to the asset."""
     data = {"type": asset.type, "name": asset.name}
     await events.record(session, kind, owner_id=asset.owner_id, subject=asset.public_id, data=data)

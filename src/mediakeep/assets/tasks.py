@@ -1,4 +1,4 @@
-"""Background work on assets: what a deleted collection or user takes along, and tags that nothing has any more."""
+"""Background work on assets: what a deleted collection or user takes along, tags that are renamed or that nothing has."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from mediakeep import collections, events
 from mediakeep.accounts.models import User
 from mediakeep.accounts.service import delete_row
-from mediakeep.assets import cdn, service
+from mediakeep.assets import cdn, service, tags
 from mediakeep.assets.models import Asset, Tag
 from mediakeep.collections.models import Campaign, Client
 from mediakeep.collections.service import KINDS
@@ -60,6 +60,15 @@ async def remove_user(library: Library, claimed: Claimed) -> None:
             await collections.service.delete_rows_of(session, user_id)
             await delete_row(session, user_id)
             return
+
+
+@task("assets.rename_tag")
+async def rename_tag(library: Library, claimed: Claimed) -> None:
+    """Rename a tag on the rest of a project's assets, a chunk at a time."""
+    after: int | None = claimed.payload["after"]
+    while after is not None:
+        async with library.database.write() as session:
+            _, after = await tags.rename_some(session, claimed.payload, after=after)
 
 
 @periodic("assets.resume_removals", every=lambda _: 3600)

@@ -10,7 +10,7 @@ from mediakeep import __version__
 from mediakeep.cli.accounts import key, print_audit, user
 from mediakeep.cli.server import migrate, serve, settings, worker
 from mediakeep.cli.tasks import tasks
-from mediakeep.cli.upkeep import fsck, gc
+from mediakeep.cli.upkeep import fsck, gc, recount, reindex
 from mediakeep.cli.upload import upload
 from mediakeep.errors import MediakeepError, SettingsError
 
@@ -27,7 +27,21 @@ def _commands() -> None:
     """
 
 
-for _command in (serve, worker, migrate, settings, user, key, print_audit, upload, tasks, fsck, gc):
+for _command in (
+    serve,
+    worker,
+    migrate,
+    settings,
+    user,
+    key,
+    print_audit,
+    upload,
+    tasks,
+    fsck,
+    gc,
+    recount,
+    reindex,
+):
     _commands.add_command(_command)
 
 

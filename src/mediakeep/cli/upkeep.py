@@ -1,4 +1,4 @@
-"""`mediakeep fsck` and `gc`: checking the library, and clearing away what crashes left."""
+"""`mediakeep fsck`, `gc` and `recount`: checking the library, and clearing away what crashes left."""
 
 import asyncio
 import sys
@@ -6,6 +6,9 @@ import sys
 import click
 
 from mediakeep import features
+from mediakeep.assets.recount import Difference
+from mediakeep.assets.recount import recount as count_anew
+from mediakeep.cli.direct import run_on_database
 from mediakeep.db.migrate import ANOTHER_VERSION, is_current
 from mediakeep.errors import SettingsError
 from mediakeep.files.fsck import check_library
@@ -13,6 +16,7 @@ from mediakeep.files.identity import check_store
 from mediakeep.files.sweep import Swept, sweep
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
+from mediakeep.search.build import rebuild
 from mediakeep.settings import load_settings
 
 _FEATURES = features.metadata  # the check looks at whatever refers to files
@@ -62,3 +66,29 @@ def gc() -> None:
         f"Removed {swept.scratch_files} temporary files, {swept.unused_files} unused files and {swept.deleted} "
         f"orphans; noted {swept.noted} for the next time."
     )
+
+
+@click.command()
+@click.option("--fix", is_flag=True, help="Correct what differs.")
+def recount(*, fix: bool) -> None:
+    """Count anew what is in projects, and compare it with their statistics. Exit code 0 where nothing is wrong."""
+    differences = run_on_database(lambda database: count_anew(database, fix=fix))
+    for one in differences:
+        click.echo(f"project {one.project_public_id}, {_counter(one)}{' (fixed)' if fix else ''}")
+    click.echo("Nothing is wrong." if not differences else f"{len(differences)} counters differ.")
+    sys.exit(bool(differences) and not fix)
+
+
+def _counter(one: Difference) -> str:
+    """What it counts, and how it differs."""
+    what = f"{one.dim} {one.val}".rstrip()
+    if one.dim == "files":
+        return f"{what}: {one.stored} of {one.stored_bytes} bytes, and there are {one.counted} of {one.counted_bytes}"
+    return f"{what}: {one.stored}, and there are {one.counted}"
+
+
+@click.command()
+def reindex() -> None:
+    """Make the full-text index anew from the assets, while servers go on."""
+    rebuilt = run_on_database(rebuild)
+    click.echo(f"Indexed {rebuilt.assets} assets; forgot {rebuilt.terms} words that none of them holds.")

@@ -1,7 +1,7 @@
 """The catalogue: SQLite in the data folder, or PostgreSQL."""
 
 from mediakeep.db.base import Base, UTCDateTime, insert_into
-from mediakeep.db.database import Database, open_database
+from mediakeep.db.database import Database, do_last, open_database
 from mediakeep.db.functions import now_plus
 from mediakeep.db.hot import HotQuery, as_time
 
@@ -11,6 +11,7 @@ __all__ = [
     "HotQuery",
     "UTCDateTime",
     "as_time",
+    "do_last",
     "insert_into",
     "now_plus",
     "open_database",

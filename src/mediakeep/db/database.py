@@ -9,7 +9,7 @@ import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,9 @@ _IS_AWAY = (
 
 _T = TypeVar("_T")
 
+#: Where a session keeps what its transaction does last.
+_LAST = "db.last"
+
 
 class Database:
     """Opens transactions. What reads needs `read()`; whatever changes something needs `write()`."""
@@ -67,6 +70,10 @@ class Database:
     def is_sqlite(self) -> bool:
         return self.write_engine.dialect.name == "sqlite"
 
+    @property
+    def dialect_name(self) -> str:
+        return self.write_engine.dialect.name
+
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncSession]:
         """One transaction: commits when the block ends, rolls back when it raises.
@@ -76,6 +83,8 @@ class Database:
         async with self.turn(), AsyncSession(self.write_engine, expire_on_commit=False) as session:
             try:
                 yield session
+                for work in session.info.get(_LAST, ()):
+                    await work(session)
             except BaseException:
                 await uninterrupted(session.rollback())
                 raise
@@ -134,6 +143,14 @@ class Database:
             await self.write_engine.dispose()
         if self._turns:
             self._turns.close()
+
+
+def do_last(session: AsyncSession, work: Callable[[AsyncSession], Awaitable[None]]) -> None:
+    """Have this work done at the end of a write transaction, before its commit; once, however often it is asked for.
+
+    For rows that many transactions change: whoever has locked one should not wait for anything else.
+    """
+    session.info.setdefault(_LAST, {})[work] = None
 
 
 class _Turns:

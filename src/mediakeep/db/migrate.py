@@ -47,8 +47,8 @@ def differences(connection: Connection) -> list[object]:
 def include_object(
     _object: object, name: str | None, type_: str, reflected: bool, _compare_to: object
 ) -> bool:
-    """Alembic's filter: the full-text tables and their shadows belong to migrations, not to models."""
-    return not (type_ == "table" and reflected and name is not None and "_fts" in name)
+    """Alembic's filter: the full-text tables, their shadows and indexes belong to migrations, not to models."""
+    return not (type_ in {"table", "index"} and reflected and name is not None and "_fts" in name)
 
 
 def _configuration(connection: Connection | None) -> Config:

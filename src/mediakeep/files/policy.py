@@ -1,12 +1,18 @@
 """What a door takes: formats and sizes, and the sentences with which it refuses."""
 
 import mimetypes
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from mediakeep.errors import MediakeepError, UnsupportedMedia
-from mediakeep.media.formats import Format, find_format_by_extension, find_format_by_media_type
+from mediakeep.media.formats import (
+    Family,
+    Format,
+    find_format_by_extension,
+    find_format_by_media_type,
+    get_format,
+)
 from mediakeep.media.sniff import describe, sniff
 
 # The containers of ISO 14496-12 are one family: cameras and tools name them for one another.
@@ -25,33 +31,48 @@ _KNOWN_TYPES = mimetypes.MimeTypes(filenames=())
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """A door's rules. `invalid_type(found)` makes its refusal of a media type, `too_large(size)` that of a size.
+    """A door's rules. `invalid_type(found, claimed)` makes its refusal of a media type, `too_large(found)` that of a size.
 
-    `size` is None where only the Content-Length is known.
+    `claimed` is the type that the upload names, "" where it names none; the format is None before the content is known.
     """
 
     formats: frozenset[str]
     max_bytes: int
-    invalid_type: Callable[[str], MediakeepError]
-    too_large: Callable[[int | None], MediakeepError]
+    invalid_type: Callable[[str, str], MediakeepError]
+    too_large: Callable[[Format | None], MediakeepError]
+    #: The families that may have fewer bytes than `max_bytes`.
+    family_max_bytes: Mapping[Family, int] = field(default_factory=dict)
 
-    def check_size(self, size: int) -> None:
-        """Raises the door's refusal once a file has more bytes than it takes."""
-        if size > self.max_bytes:
-            raise self.too_large(size)
+    def check_size(self, size: int, found: Format | None = None) -> None:
+        """Raises the door's refusal once a file has more bytes than it takes, of whatever it is known to be."""
+        limit = self.family_max_bytes.get(found.family, self.max_bytes) if found else self.max_bytes
+        if size > min(limit, self.max_bytes):
+            raise self.too_large(found)
 
-    def check_type(self, head: bytes, *, file_name: str, declared: str | None) -> None:
-        """Raises the door's refusal where the content is none of its types, or not what it is said to be."""
+    def check_family(self, family: str, found: Format) -> None:
+        """Raises the door's refusal where a container of its formats turns out to hold what none of them is for."""
+        if family not in {get_format(name).family for name in self.formats}:
+            raise self.invalid_type(found.media_type.replace(found.family, family, 1), "")
+
+    def check_type(self, head: bytes, *, file_name: str, declared: str | None) -> Format | None:
+        """The format of the content, None of an empty one, which is refused as such.
+
+        Raises the door's refusal where the content is none of its types, or not what it is said to be.
+        """
         if not head:
-            return  # an empty file is refused as such
+            return None
         found = sniff(head)
+        claims = (_claim_of_type(declared), _claim_of_name(file_name))
         if found is None or found.name not in self.formats:
-            raise self.invalid_type(_found_type(found, head, declared))
-        for claim in (_claim_of_type(declared), _claim_of_name(file_name)):
+            raise self.invalid_type(
+                _found_type(found, head, declared), next(filter(None, claims), None) or ""
+            )
+        for claim in claims:
             if claim and not _agree(found, claim):
                 raise UnsupportedMedia(
                     f"Invalid file type: the content is {found.media_type}, but the upload says {claim}."
                 )
+        return found
 
 
 def _found_type(found: Format | None, head: bytes, declared: str | None) -> str:

@@ -32,8 +32,8 @@ class Received:
 class Receiver:
     """Writes and hashes one file while it arrives. Memory: two batches, whatever the file's size.
 
-    `on_size` is called with the bytes so far before any are kept, `on_head` once with the first `HEAD_BYTES` (or all
-    of a smaller file); either refuses by raising.
+    `on_head` is called once with the first `HEAD_BYTES` (or all of a smaller file), `on_size` with the bytes so far
+    before any are kept, and after the head, which may say how many there may be; either refuses by raising.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Receiver:
         self._writing: asyncio.Future[None] | None = None
 
     async def write(self, data: bytes) -> None:
-        self._on_size(self._size + len(data))
-        self._size += len(data)
         if not self._head_seen:
             self._head += data[: HEAD_BYTES - len(self._head)]
             if len(self._head) == HEAD_BYTES:
                 self._show_head()
+        self._on_size(self._size + len(data))
+        self._size += len(data)
         self._batch.append(data)
         self._batch_size += len(data)
         if self._batch_size >= BATCH_BYTES:
@@ -67,6 +67,7 @@ class Receiver:
         """The received file. It is whole, but not yet durable: the store sees to that."""
         if not self._head_seen:
             self._show_head()
+            self._on_size(self._size)
         await self._flush(last=True)
         await self._written()
         return Received(path=self._path, size=self._size, sha256=self._hash.hexdigest(), head=self._head)

@@ -1,0 +1,195 @@
+"""Keeping the index: in the transaction that changes what is found."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from sqlalchemy import Insert, bindparam, delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from mediakeep.db import insert_into
+from mediakeep.db.base import insert_on
+from mediakeep.index.models import SearchDocument, Term, TermGram
+from mediakeep.index.vocabulary import grams_of, is_term
+from mediakeep.index.words import words
+
+#: Stands between tags, so that no phrase goes from one to the next; no text holds it as a word.
+GAP: Final = "\ue000"
+
+#: For each field how many words of it count, and where its first one stands in a PostgreSQL vector, whose places end at
+#: 16,383. The same words count on SQLite.
+_ROOM: Final = {"name": (256, 1), "tags": (2048, 300), "description": (8192, 2400), "prompts": (4096, 10_700)}
+
+#: PostgreSQL's names for how much a word in a field weighs.
+WEIGHTS: Final = {"name": "A", "tags": "B", "description": "C", "prompts": "D"}
+
+#: PostgreSQL keeps 256 places of a word and drops the others.
+_MOST_PLACES: Final = 250
+
+_CHUNK: Final = 200
+
+_KNOWN_WORDS: Final = select(Term.word).where(Term.word.in_(bindparam("words", expanding=True)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """An asset as it is found. `prompts` is what its images were asked for with; None leaves them as they are."""
+
+    asset_id: int
+    owner_id: int
+    project_id: int | None
+    name: str
+    description: str
+    tags: Sequence[str]
+    prompts: str | None = None
+
+
+async def put(
+    session: AsyncSession,
+    *,
+    asset_id: int,
+    owner_id: int,
+    project_id: int | None,
+    name: str,
+    description: str,
+    tags: Sequence[str],
+    prompts: str | None = None,
+) -> None:
+    """Have an asset be found by these texts, and by no others, once this transaction has committed."""
+    document = Document(
+        asset_id=asset_id,
+        owner_id=owner_id,
+        project_id=project_id,
+        name=name,
+        description=description,
+        tags=tags,
+        prompts=prompts,
+    )
+    await put_all(session, [document])
+
+
+async def put_all(session: AsyncSession, documents: Iterable[Document]) -> None:
+    """As `put`, for several assets at once. In one transaction this is better than many calls of `put`.
+
+    New words are added in one order for all, so that two writers cannot deadlock over them.
+    """
+    given = {document.asset_id: document for document in documents}
+    if not given:
+        return
+    kept = await _prompts(session, [one.asset_id for one in given.values() if one.prompts is None])
+    rows = [_row(document, kept.get(id_, ""), session) for id_, document in sorted(given.items())]
+    await session.execute(_put_statement(session.get_bind().dialect.name), rows)
+    texts = (row[field] for row in rows for field in _ROOM)
+    await _add_terms(session, {word for text in texts for word in str(text).split(" ") if is_term(word)})
+
+
+async def remove(session: AsyncSession, asset_ids: Sequence[int]) -> None:
+    """Have assets not be found any more."""
+    await session.execute(delete(SearchDocument).where(SearchDocument.asset_id.in_(asset_ids)))
+
+
+async def remove_others(
+    session: AsyncSession, asset_ids: Sequence[int], *, after: int, up_to: int | None
+) -> None:
+    """Forget what is indexed from `after` (not itself) up to `up_to` (to the end without it) but for these assets."""
+    there = [SearchDocument.asset_id > after, SearchDocument.asset_id.not_in(asset_ids)]
+    if up_to is not None:
+        there.append(SearchDocument.asset_id <= up_to)
+    await session.execute(delete(SearchDocument).where(*there))
+
+
+def owner_scope(owner_id: int) -> str:
+    """The word that stands for what is an owner's; the first character is in no word of a text."""
+    return f"{GAP}o{owner_id}"
+
+
+def project_scope(project_id: int) -> str:
+    return f"{GAP}p{project_id}"
+
+
+@lru_cache(maxsize=2)
+def _put_statement(dialect_name: str) -> Insert:
+    """Made once for each engine: building a statement costs more than running it."""
+    adding = insert_on(dialect_name, SearchDocument)
+    changed = {name: adding.excluded[name] for name in (*_ROOM, "scope", "vector")}
+    return adding.on_conflict_do_update(index_elements=[SearchDocument.asset_id], set_=changed)
+
+
+async def _prompts(session: AsyncSession, asset_ids: Sequence[int]) -> dict[int, str]:
+    if not asset_ids:
+        return {}
+    known = select(SearchDocument.asset_id, SearchDocument.prompts)
+    rows = await session.execute(known.where(SearchDocument.asset_id.in_(asset_ids)))
+    return {row.asset_id: row.prompts for row in rows}
+
+
+def _row(document: Document, prompts: str, session: AsyncSession) -> dict[str, str | int | None]:
+    separated: list[str] = []
+    for tag in document.tags:
+        separated += [*words(tag), GAP]
+    found = {
+        "name": words(document.name),
+        "tags": separated[:-1],
+        "description": words(document.description),
+        "prompts": prompts.split(" ") if document.prompts is None else words(document.prompts),
+    }
+    counted = _counted(found)
+    scope = [owner_scope(document.owner_id)]
+    if document.project_id is not None:
+        scope.append(project_scope(document.project_id))
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    return {
+        "asset_id": document.asset_id,
+        **{field: " ".join(each) for field, each in counted.items()},
+        "scope": " ".join(scope),
+        "vector": None if is_sqlite else _vector(counted, scope),
+    }
+
+
+def _counted(found: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The words that count: gaps stand for those that PostgreSQL would drop."""
+    seen: Counter[str] = Counter()
+
+    def first_ones(each: list[str]) -> Iterator[str]:
+        for word in each:
+            seen[word] += 1
+            yield word if seen[word] <= _MOST_PLACES else GAP
+
+    return {field: list(first_ones(found[field][:most])) for field, (most, _) in _ROOM.items()}
+
+
+def _vector(counted: dict[str, list[str]], scope: list[str]) -> str:
+    """A tsvector as PostgreSQL reads it. Words are letters, digits and symbols: nothing in them has to be escaped."""
+    places: dict[str, list[str]] = {}
+    for field, (_, first) in _ROOM.items():
+        for at, word in enumerate(counted[field], first):
+            if word not in {GAP, ""}:
+                places.setdefault(word, []).append(f"{at}{WEIGHTS[field]}")
+    return " ".join([f"'{word}':{','.join(each)}" for word, each in places.items()] + scope)
+
+
+async def _add_terms(session: AsyncSession, found: set[str]) -> None:
+    """Add those words to the vocabulary that it has not.
+
+    There is no count of where a word occurs: under one, all who upload a "jpg" would wait for one another.
+    """
+    wanted = sorted(found)
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        known = set(await session.scalars(_KNOWN_WORDS, {"words": chunk}))
+        rows: list[dict[str, str | int]] = [
+            {"word": word, "gram_count": len(grams_of(word))} for word in chunk if word not in known
+        ]
+        if rows:
+            await _add(session, rows)
+
+
+async def _add(session: AsyncSession, rows: list[dict[str, str | int]]) -> None:
+    adding = insert_into(session, Term).values(rows)
+    adding = adding.on_conflict_do_nothing(index_elements=[Term.word])
+    added = (await session.execute(adding.returning(Term.id, Term.word))).all()
+    grams = [{"gram": gram, "term_id": row.id} for row in added for gram in sorted(grams_of(row.word))]
+    if grams:
+        await session.execute(insert(TermGram), grams)

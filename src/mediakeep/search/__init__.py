@@ -1,0 +1,1 @@
+"""Questions that go across features; nothing here changes anything."""
