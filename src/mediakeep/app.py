@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from mediakeep import __version__, features
 from mediakeep.accounts.secrets import load_secret_key, previous_secret_keys
-from mediakeep.assets.served import ServedAssets
+from mediakeep.assets.served import ServedAssets, find_generation
 from mediakeep.files.identity import check_store
 from mediakeep.files.memory import Memory
 from mediakeep.files.renditions import RenditionCache
@@ -22,11 +22,25 @@ from mediakeep.http.hot import HotAnswers
 from mediakeep.http.legacy import assets as legacy
 from mediakeep.http.middleware import SECURITY_HEADERS, EarlyAnswer, LimitBody, RequestLog, SecurityHeaders
 from mediakeep.http.misses import MissLimit
+from mediakeep.http.persona_media import media, personas
 from mediakeep.http.picture_query import presets_from
 from mediakeep.http.problems import install_problem_handlers
-from mediakeep.http.v2 import assets, audit, auth, auth_keys, auth_sessions, collections, upload, users
+from mediakeep.http.v1 import assets as image_assets
+from mediakeep.http.v1 import bulk, generations, project_data, projects, search
+from mediakeep.http.v2 import (
+    assets,
+    audit,
+    auth,
+    auth_keys,
+    auth_sessions,
+    collections,
+    duplicates,
+    upload,
+    users,
+)
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
+from mediakeep.search.similar import Similar
 from mediakeep.settings import Settings, load_settings
 from mediakeep.tasks.worker import Worker
 
@@ -38,7 +52,12 @@ Log in with **Authorize**, or send an API key as `Authorization: Bearer mk_…` 
 """
 
 #: Routes that read their body as a stream, with limits of their own.
-_STREAMING = (r"(/legacy)?/api/v2/upload-asset", r"/api/(clients|campaigns)/[^/]+/assets")
+_STREAMING = (
+    r"(/legacy)?/api/v2/upload-asset",
+    r"/api/(clients|campaigns)/[^/]+/assets",
+    r"/media/upload/[^/]+",
+    r"/api/v1/generations/[^/]+/upload",
+)
 
 _EXPOSED = (
     "Content-Disposition",
@@ -54,7 +73,12 @@ _EXPOSED = (
     "X-Total-Count",
 )
 
-_DELIVERED = [*delivery.routes("/api/v2"), *delivery.routes("/legacy/api/v2")]
+_DELIVERED = [
+    *delivery.routes("/api/v2"),
+    *delivery.routes("/legacy/api/v2"),
+    *media.DELIVERED,
+    *delivery.image_routes(),
+]
 
 # The worker of this process runs whatever the features have registered.
 _TASKS = features.task_modules
@@ -87,8 +111,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(audit.router)
     app.include_router(upload.router)
     app.include_router(assets.router)
+    app.include_router(duplicates.router)
     app.include_router(collections.router)
     app.include_router(legacy.router)
+    for surface in (
+        projects,
+        bulk,
+        search,
+        image_assets,
+        generations,
+        project_data,
+    ):  # bulk paths before those with an id
+        app.include_router(surface.router)
+    app.include_router(personas.router)
+    app.include_router(media.router)
     app.router.routes.extend(_DELIVERED)
     app.include_router(health.router)
     app.include_router(metrics.router)
@@ -105,10 +141,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, HotAnswers]]:
         library = await stack.enter_async_context(open_library(settings))
         await check_store(library)
         app.state.library = library
+        app.state.similar = stack.enter_context(closing(Similar(library.database)))
         variants = await stack.enter_async_context(VariantLog(library))
         memory = Memory(settings.memory_cache_bytes)
         app.state.delivery = DeliveryState(
             served=ServedAssets(library.database),
+            generations=ServedAssets(library.database, find_generation),
             memory=memory,
             renditions=RenditionCache(library, memory, variants),
             misses=MissLimit(settings.rendition_misses_per_minute),

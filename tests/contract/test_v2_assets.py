@@ -4,6 +4,7 @@ import uuid
 
 import pytest
 
+from mediakeep.assets import queries
 from mediakeep.collections.models import Client
 from mediakeep.tasks.worker import drain
 from tests.samples import films, papers, pictures
@@ -120,10 +121,57 @@ async def test_a_list_can_be_narrowed_and_ordered(upload, names, query, expected
     assert await names(**query) == expected
 
 
+@pytest.mark.parametrize(
+    ("q", "expected"),
+    [
+        ("dragon", ["Dragon_castle.png"]),
+        ("drag CAST", ["Dragon_castle.png"]),
+        ("ragon", []),
+        ("dr", []),
+        ("warm", ["Dragon_castle.png"]),
+        ("dragon night", []),
+        ("uber", ["Über den Wolken.jpg"]),
+        ('"den wolken"', ["Über den Wolken.jpg"]),
+        ('"wolken den"', []),
+        ("jpg", ["Über den Wolken.jpg", "a.jpg"]),
+        ("?!", []),
+        (" ", ["Über den Wolken.jpg", "Dragon_castle.png", "a.jpg"]),
+    ],
+)
+async def test_a_list_can_be_narrowed_to_words(upload, names, stranger, q, expected):
+    await upload(file_name="a.jpg")
+    await upload(pictures.png(), "Dragon_castle.png", "image/png", tags="warm,dark red")
+    await upload(file_name="Über den Wolken.jpg")
+    await upload(file_name="dragon uber warm jpg.jpg", client=stranger)
+    assert await names(q=q) == expected
+
+
+@pytest.mark.parametrize("many", [1, 5000])
+async def test_words_leave_the_order_and_the_total_as_they_are(upload, owner, monkeypatch, many):
+    monkeypatch.setattr(queries, "_MANY", many)
+    for name in ("b dragon.jpg", "c dragon.jpg", "a dragon.jpg", "d.jpg"):
+        await upload(file_name=name)
+    query = {"q": "dragon", "sort_by": "name", "sort_order": "asc", "limit": 2, "offset": 1}
+    answer = await owner.get(LIST, params=query)
+    assert [one["name"] for one in answer.json()] == ["b dragon.jpg", "c dragon.jpg"]
+    assert answer.headers["x-total-count"] == "3"
+
+
 async def test_a_list_can_be_narrowed_to_a_client(upload, names, client_id):
     await upload(file_name="with.jpg", clientId=client_id)
     await upload(file_name="without.jpg")
     assert await names(clientId=client_id) == ["with.jpg"]
+
+
+@pytest.mark.parametrize("many", [1, 5000])
+async def test_words_and_other_filters_narrow_together(upload, names, client_id, stranger, monkeypatch, many):
+    monkeypatch.setattr(queries, "_MANY", many)
+    await upload(file_name="dragon a.jpg", clientId=client_id)
+    await upload(file_name="dragon b.jpg", tags="red", clientId=client_id)
+    await upload(file_name="castle.jpg", tags="red", clientId=client_id)
+    await upload(file_name="dragon c.jpg", tags="red", client=stranger)
+    assert await names(q="drag", clientId=client_id, tag="Red", asset_type="image") == ["dragon b.jpg"]
+    assert await names(q="drag", asset_type="video") == []
 
 
 async def test_somebody_else_s_client_is_an_empty_list(upload, names, stranger, client_id):

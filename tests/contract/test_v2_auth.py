@@ -30,7 +30,7 @@ def app(settings, database):
     app = FastAPI()
     app.state.library = SimpleNamespace(settings=settings, database=database)
     app.state.secret, app.state.previous_secrets = SECRET, ()
-    app.state.delivery = SimpleNamespace(served=ServedAssets(database))
+    app.state.delivery = SimpleNamespace(served=ServedAssets(database), generations=ServedAssets(database))
     install_problem_handlers(app)
     for surface in (auth, auth_keys, auth_sessions):
         app.include_router(surface.router)

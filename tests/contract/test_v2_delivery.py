@@ -359,3 +359,33 @@ async def test_pages_of_other_origins_may_upload_with_a_token(api):
 async def test_a_sensible_request_id_is_kept(photo, api, given, kept):
     answer = await api.get(photo["url"], headers={"X-Request-ID": given})
     assert (answer.headers["x-request-id"] == given) is kept
+
+
+@on_one_engine
+@pytest.mark.parametrize("name", ["If-Modified-Since", "If-Unmodified-Since", "If-Range"])
+async def test_a_date_of_no_place_on_earth_is_passed_over(photo, api, name):
+    date = "Mon, 01 Jan 2020 00:00:00 +99999999999999999999"
+    answer = await api.get(photo["url"], headers={name: date, "Range": "bytes=0-1"})
+    assert answer.status_code in {200, 206}
+
+
+@on_one_engine
+async def test_lines_of_one_header_are_one_list(photo, api):
+    headers = [("If-None-Match", ETAG), ("If-None-Match", '"x"')]
+    assert (await api.get(photo["url"], headers=headers)).status_code == 304
+
+
+@on_one_engine
+async def test_an_id_in_capitals_is_the_same(photo, owner, api):
+    path = photo["url"].upper().replace("HTTP://LOCALHOST:8000/API/V2/ASSETS", "/api/v2/assets")
+    assert (await api.get(path)).status_code == 200
+    assert (await owner.delete(path)).status_code == 200
+    assert (await api.get(photo["url"])).status_code == 404
+
+
+@on_one_engine
+async def test_pages_of_documents_stay_within_the_bounds(upload, api):
+    paper = await upload(papers.pdf(1, 200, 2000), "a.pdf", "application/pdf")
+    for query in ("width=2560", "format=png", "height=2560", "width=100&fit=fill"):
+        answer = await api.get(f"{paper['url']}?{query}")
+        assert max(Image.open(io.BytesIO(answer.content)).size) <= 2560

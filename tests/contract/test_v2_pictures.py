@@ -143,7 +143,7 @@ async def test_a_page_of_a_document_is_a_picture(upload, api):
     first = await api.get(f"{asset['url']}?width=200&format=png")
     second = await api.get(f"{asset['url']}?width=200&format=png&page=2")
     assert seen(first).width == seen(second).width == 200
-    assert second.headers["content-disposition"] == 'inline; filename="a-200.png"'
+    assert second.headers["content-disposition"] == 'inline; filename="a-page-2.png"'
 
 
 async def test_a_frame_of_a_video_is_a_picture(upload, api):

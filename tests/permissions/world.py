@@ -20,7 +20,19 @@ NOWHERE = "00000000-0000-4000-8000-000000000000"
 
 SOUND = {"file": ("a.wav", films.sound("wav", seconds=0.1), "audio/wav")}
 
+#: What can be done once.
+COMPLETING = {"POST /api/v1/generations/{generation_id}/upload"}
+
 PICTURE = {"file": ("a.png", pictures.png(), "image/png")}
+
+#: Where things are made that need but a name.
+NAMED = {
+    "client_id": "/api/v2/clients",
+    "campaign_id": "/api/v2/campaigns",
+    "project_id": "/api/v1/projects",
+    "persona_id": "/personas",
+    "id": "/api/v2/auth/keys",
+}
 
 
 class World:
@@ -52,20 +64,41 @@ class World:
             case "asset_id":
                 data = {"visibility": "private" if private else "public"}
                 answer = await self.api.post("/api/v2/upload-asset", files=SOUND, data=data, headers=headers)
-            case "client_id":
-                answer = await self.api.post("/api/v2/clients", json={"name": "Acme"}, headers=headers)
-            case "campaign_id":
-                answer = await self.api.post("/api/v2/campaigns", json={"name": "Spring"}, headers=headers)
+            case "image asset" | "generation_id" | "image_id":
+                return await self._make_image(headers, name, private=private)
+            case "tag":
+                return "hero"
+            case "media_id":
+                door = f"/media/upload/{await self.thing('persona_id')}"
+                answer = await self.api.post(door, files=PICTURE, headers=headers)
             case "user_id":
                 return await self._id(await self._newcomer())
             case "session_id":
                 fresh = await self.sign_in("owner@example.com")
                 listed = (await self.api.get("/api/v2/auth/sessions", headers=fresh)).json()
                 return next(one["id"] for one in listed if one["is_current"])
-            case "id":
-                answer = await self.api.post("/api/v2/auth/keys", json={"name": "spare"}, headers=headers)
+            case _:
+                answer = await self.api.post(NAMED[name], json={"name": "Acme"}, headers=headers)
         assert answer.status_code == 201, answer.text
         return answer.json()["id"]
+
+    async def _make_image(self, headers, name, *, private):
+        """An image asset of a project, its generation with an image, or a generation that still has none."""
+        answer = await self.api.post("/api/v1/projects", json={"name": "Forge"}, headers=headers)
+        project = answer.json()["id"]
+        created = await self.api.post(
+            f"/api/v1/projects/{project}/assets", json={"name": "Portrait"}, headers=headers
+        )
+        asset = created.json()["id"]
+        generation = await self.api.post(f"/api/v1/assets/{asset}/generations", json={}, headers=headers)
+        number = generation.json()["id"]
+        if name == "generation_id":
+            return number
+        await self.api.post(f"/api/v1/generations/{number}/upload", files=PICTURE, headers=headers)
+        if private:
+            hidden = {"visibility": "private"}
+            await self.api.patch(f"/api/v2/assets/{asset}", json=hidden, headers=headers)
+        return asset if name == "image asset" else number
 
     # Callers
 
@@ -174,9 +207,13 @@ class World:
         private = note == "private"
         method, address = called.split()
         names = [part[1:-1] for part in address.partition("?")[0].split("/") if part.startswith("{")]
-        nothing = {"user_id": 999_999}
+        nothing = dict.fromkeys(("user_id", "persona_id", "media_id"), 999_999) | {"tag": "hero"}
+        # Image assets of projects have addresses of their own.
+        things = {"asset_id": "image asset"} if address.startswith("/api/v1/") else {}
         ids = {
-            name: nothing.get(name, NOWHERE) if nowhere else await self.thing(name, private=private)
+            name: nothing.get(name, NOWHERE)
+            if nowhere
+            else await self.thing(things.get(name, name), private=private)
             for name in names
         }
         address = address.format(**ids)
@@ -184,8 +221,8 @@ class World:
             method, address, headers=headers, **await self._body(called)
         )
         self.api.cookies.clear()
-        if answer.is_success and method == "DELETE" and names:
-            self.used_up(names[-1], private=private)
+        if answer.is_success and (method == "DELETE" or called in COMPLETING) and names:
+            self.used_up(things.get(names[-1], names[-1]), private=private)
         return answer
 
     async def _body(self, called):
@@ -199,8 +236,10 @@ class World:
             return {}
         if "multipart/form-data" in content:
             return {"files": PICTURE}
-        name = content["application/json"]["schema"]["$ref"].rpartition("/")[2]
-        return {"json": self.app.openapi()["components"]["schemas"][name]["examples"][0]}
+        schema = content["application/json"]["schema"]
+        if "$ref" in schema:
+            schema = self.app.openapi()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        return {"json": schema["examples"][0]}
 
     async def _body_of_its_own(self, called, path):
         match path.removeprefix("/api/v2/auth/"):

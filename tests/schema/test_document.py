@@ -15,7 +15,10 @@ METHODS = ("get", "head", "post", "put", "patch", "delete")
 NOT_RUN = {"POST /api/v2/auth/refresh", "DELETE /api/v2/auth/me"}
 
 #: What an example's path names; made before it runs.
-PATHS = ("asset_id", "client_id", "campaign_id", "id", "user_id")
+PATHS = (
+    *("asset_id", "client_id", "campaign_id", "id", "user_id", "persona_id", "media_id"),
+    *("project_id", "generation_id", "tag"),
+)
 
 #: It changes the password that the others need.
 LAST = "POST /api/v2/auth/password"
@@ -140,6 +143,8 @@ async def test_the_example_of_every_request_runs_as_it_is(document, api, validat
                 for parameter in PATHS:
                     if f"{{{parameter}}}" in path and parameter not in ids:
                         ids[parameter] = await make(api, parameter)
+                if path.startswith("/api/v1/assets/{asset_id}"):  # an image asset of a project
+                    ids["asset_id"] = await make(api, "image asset")
                 sent = {"json": example} if media_type == "application/json" else {"data": example}
                 answer = await api.request(method, path.format(**ids), **sent)
                 assert answer.is_success, f"{name}: {answer.status_code} {answer.text}"
@@ -147,7 +152,7 @@ async def test_the_example_of_every_request_runs_as_it_is(document, api, validat
                     api.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
 
-async def make(api, parameter):
+async def make(api, parameter):  # noqa: PLR0911 one for each kind of thing
     if parameter == "user_id":
         body = {"email": "other@example.com", "password": "correct horse battery"}
         other = (await api.post("/api/v2/auth/register", json=body)).json()["access_token"]
@@ -156,6 +161,23 @@ async def make(api, parameter):
     if parameter == "asset_id":
         files = {"file": ("a.png", pictures.png(), "image/png")}
         return (await api.post("/api/v2/upload-asset", files=files)).json()["id"]
+    if parameter == "persona_id":
+        return (await api.post("/personas", json={"name": "Ada"})).json()["id"]
+    if parameter == "media_id":
+        files = {"file": ("a.png", pictures.png(), "image/png")}
+        door = f"/media/upload/{await make(api, 'persona_id')}"
+        return (await api.post(door, files=files)).json()["id"]
+    if parameter == "project_id":
+        return (await api.post("/api/v1/projects", json={"name": "Forge"})).json()["id"]
+    if parameter == "image asset":
+        project = await make(api, "project_id")
+        asset = await api.post(f"/api/v1/projects/{project}/assets", json={"name": "Portrait"})
+        return asset.json()["id"]
+    if parameter == "generation_id":
+        asset_id = await make(api, "image asset")
+        return (await api.post(f"/api/v1/assets/{asset_id}/generations", json={})).json()["id"]
+    if parameter == "tag":
+        return "hero"
     kind = {"client_id": "clients", "campaign_id": "campaigns", "id": "auth/keys"}[parameter]
     return (await api.post(f"/api/v2/{kind}", json={"name": "Acme"})).json()["id"]
 

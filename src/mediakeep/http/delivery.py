@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from fastapi import Request
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.datastructures import QueryParams
 from starlette.routing import Route
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mediakeep.assets import cdn
 from mediakeep.assets.served import Served, ServedAssets
 from mediakeep.assets.text import clean_file_name
+from mediakeep.db.base import as_public_id
 from mediakeep.errors import InvalidInput, MediakeepError, NotFound, PermissionDenied, UndecodableMedia
 from mediakeep.files.memory import Content, Memory
 from mediakeep.files.renditions import (
@@ -28,6 +30,7 @@ from mediakeep.files.renditions import (
     RenditionCache,
     Source,
     picture_recipe,
+    rendition_key,
 )
 from mediakeep.http import picture_query
 from mediakeep.http.auth import address_of, find_actor, library_of
@@ -45,6 +48,9 @@ from mediakeep.storage import MissingObject
 
 _NOT_FOUND = "Asset not found"
 
+#: The long side of an image asset's thumbnail, pixels.
+IMAGE_SIZES = {"small": 160, "medium": 320, "large": 640}
+
 #: What is answered with, and its bytes where they are at hand.
 _Answer = tuple[Representation, bytes | None]
 
@@ -54,6 +60,7 @@ class DeliveryState:
     """What answering with bytes keeps at hand, one for each server process."""
 
     served: ServedAssets
+    generations: ServedAssets
     memory: Memory
     renditions: RenditionCache
     misses: MissLimit
@@ -146,19 +153,26 @@ class Delivery:
 class _Endpoint:
     """A GET and HEAD route that answers with bytes; `represent` says which."""
 
-    def __init__(self, represent: Callable[[_Asked], Awaitable[_Answer]]) -> None:
+    def __init__(
+        self,
+        represent: Callable[[_Asked], Awaitable[_Answer]],
+        find: Callable[[DeliveryState, Mapping[str, str]], Awaitable[tuple[Served, float] | None]],
+        missing: str = _NOT_FOUND,
+    ) -> None:
         self._represent = represent
+        self._find = find
+        self._missing = missing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
         library = library_of(request)
         state: DeliveryState = request.app.state.delivery
-        found = await state.served.find(scope["path_params"]["asset_id"])
+        found = await self._find(state, scope["path_params"])
         if found is None:
-            raise NotFound(_NOT_FOUND)
+            raise NotFound(self._missing)
         served, good_until = found
         query = request.query_params if scope["query_string"] else _NOTHING_ASKED
-        access = await _access(request, query, served)
+        access = await _access(request, query, served, missing=self._missing)
         asked = _Asked(request=request, query=query, served=served, access=access)
         content, body = await self._represent(asked)
         if access.signed:
@@ -171,13 +185,13 @@ class _Endpoint:
 _NOTHING_ASKED = QueryParams("")
 
 
-async def _access(request: Request, query: QueryParams, served: Served) -> _Access:
+async def _access(request: Request, query: QueryParams, served: Served, *, missing: str) -> _Access:
     """Raises `NotFound` for a private asset unless its owner asks, an admin, or somebody with a signed address."""
     library = library_of(request)
     is_public = served.visibility == "public"
     if SIGNATURE in query:
         if not is_signed(request.app.state.delivery.secrets, request.scope["path"], query.multi_items()):
-            raise NotFound(_NOT_FOUND)
+            raise NotFound(missing)
         left = int(query[EXPIRES]) - int(time.time())
         max_age = min(library.settings.public_max_age, left) if is_public else None
         return _Access(max_age=max_age, embeddable=True, signed=True)
@@ -185,7 +199,7 @@ async def _access(request: Request, query: QueryParams, served: Served) -> _Acce
         return _Access(max_age=library.settings.public_max_age, embeddable=True)
     access = _Access(max_age=None, embeddable=False)
     if not await _Asked(request=request, query=query, served=served, access=access).is_owner():
-        raise NotFound(_NOT_FOUND)
+        raise NotFound(missing)
     return access
 
 
@@ -223,7 +237,7 @@ async def _at_hand(asked: _Asked) -> bytes | None:
             body = await library.store.read_bytes(served.key)
         except MissingObject as error:
             raise missing(served.key) from error
-        found = Content(body, served.sha256, served.created_at)
+        found = Content(body, served.size, served.sha256, served.created_at)
         if len(body) == served.size:
             memory.keep(served.key, found)
     return found.body
@@ -233,6 +247,19 @@ async def _thumbnail(asked: _Asked) -> _Answer:
     if not asked.served.has_thumbnail:
         raise NotFound("This asset has no thumbnail")
     return await _fixed(asked, THUMBNAIL)
+
+
+async def _small_image(asked: _Asked) -> _Answer:
+    """An image asset's thumbnail, in one of three sizes."""
+    if asked.served.type != "image":
+        raise NotFound(_NOT_FOUND)
+    size = asked.query.get("size", "medium")
+    if size not in IMAGE_SIZES:
+        raise InvalidInput("size is small, medium or large.", field="size")
+    query = PictureQuery(width=IMAGE_SIZES[size], height=IMAGE_SIZES[size], format="jpg")
+    bounds = Bounds(max_side=MAX_SIDE, max_pixels=MAX_SIDE * MAX_SIDE, reason="here")
+    transform = picture_query.transform_of(query, asked.served, bounds, accept="")
+    return await _fixed(asked, picture_recipe(transform, is_preset=True))
 
 
 async def _waveform(asked: _Asked) -> _Answer:
@@ -315,14 +342,15 @@ async def _rendition(asked: _Asked, recipe: Recipe, *, vary: str = "") -> _Answe
     stem = served.name.rpartition(".")[0] or served.name
     content = Representation(
         media_type=recipe.media_type,
-        size=len(made.body),
+        size=made.size,
         sha256=made.sha256,
-        # A focal point that was moved, or another version of the program, makes another picture of the same address.
-        # No later than now, whatever the store's clock says (RFC 9110 §8.8.2.1).
+        # A focal point that was moved, or another version of the program, makes another picture of the same address;
+        # but never later than now, whatever the store's clock says (RFC 9110 §8.8.2.1).
         modified_at=min(max(served.updated_at, made.made_at), datetime.now(UTC)),
         name=clean_file_name(f"{stem}-{recipe.label}.{recipe.extension}"),
         max_age=asked.access.max_age,
         embeddable=asked.access.embeddable,
+        key=rendition_key(source.public_id, recipe),
         attachment=asked.is_download,
         vary=vary,
         tag=_tag(asked),
@@ -355,26 +383,81 @@ def _download_name(served: Served) -> str:
     return clean_file_name(served.name if has_one else f"{served.name}.{served.format}")
 
 
+async def send_download(scope: Scope, receive: Receive, send: Send, served: Served, *, name: str) -> None:
+    """Answer with an original, called `name`, as a download that nobody may keep; the caller knows who asks."""
+    request = Request(scope)
+    library = library_of(request)
+    access = _Access(max_age=None, embeddable=False)
+    asked = _Asked(request=request, query=_NOTHING_ASKED, served=served, access=access)
+    content = replace(_original(asked), name=name, attachment=True)
+    body = await _at_hand(asked)
+    await send_representation(content, body, library.store, library.settings, scope, receive, send)
+
+
 async def forget(request: Request, session: AsyncSession, public_id: str) -> None:
-    """Have this process look up an asset anew that was changed or deleted here, and the CDN forget it."""
+    """Have this process look up an asset anew that is changed or deleted here, and the CDN forget it, after the commit."""
+    public_id = as_public_id(public_id)
     await cdn.purge(session, library_of(request).settings, [public_id])
+    _after_commit(session, lambda: _forget_one(request, public_id))
+
+
+def forget_generation(request: Request, session: AsyncSession, public_id: str) -> None:
+    """Have this process look up a generation's image anew, after the commit."""
+    state: DeliveryState = request.app.state.delivery
+    _after_commit(session, lambda: state.generations.forget(public_id))
+
+
+def _after_commit(session: AsyncSession, work: Callable[[], None]) -> None:
+    """Before it somebody may still find, and keep, what was there."""
+    event.listen(session.sync_session, "after_commit", lambda _: work(), once=True)
+
+
+def _forget_one(request: Request, public_id: str) -> None:
     request.app.state.delivery.served.forget(public_id)
     hot: HotAnswers | None = request.scope.get("state", {}).get("hot")
     if hot:
-        hot.forget(lambda path: public_id in path)
+        hot.forget(lambda path: public_id in path.lower())
 
 
-def forget_all(request: Request) -> None:
-    """Have this process look everything up anew: a collection or a user is gone, with whatever was theirs."""
-    request.app.state.delivery.served.clear()
+def forget_all(request: Request, session: AsyncSession) -> None:
+    """Have this process look everything up anew, after the commit: a collection or a user is gone, with whatever was theirs."""
+    _after_commit(session, lambda: _forget_everything(request))
+
+
+def _forget_everything(request: Request) -> None:
+    state: DeliveryState = request.app.state.delivery
+    state.served.clear()
+    state.generations.clear()
     hot: HotAnswers | None = request.scope.get("state", {}).get("hot")
     if hot:
         hot.forget(lambda _: True)
 
 
+async def _asset(state: DeliveryState, ids: Mapping[str, str]) -> tuple[Served, float] | None:
+    return await state.served.find(as_public_id(ids["asset_id"]))
+
+
+async def _generation(state: DeliveryState, ids: Mapping[str, str]) -> tuple[Served, float] | None:
+    """Its id may carry an extension, whichever."""
+    return await state.generations.find(as_public_id(ids["image_id"].partition(".")[0]))
+
+
 def routes(prefix: str) -> list[Route]:
+    """The file, thumbnail and waveform of an asset, below a surface's address."""
     return [
-        Route(f"{prefix}/assets/{{asset_id}}", _Endpoint(_file), methods=["GET", "HEAD"]),
-        Route(f"{prefix}/assets/{{asset_id}}/thumbnail", _Endpoint(_thumbnail), methods=["GET", "HEAD"]),
-        Route(f"{prefix}/assets/{{asset_id}}/waveform", _Endpoint(_waveform), methods=["GET", "HEAD"]),
+        _route(f"{prefix}/assets/{{asset_id}}", _Endpoint(_file, _asset)),
+        _route(f"{prefix}/assets/{{asset_id}}/thumbnail", _Endpoint(_thumbnail, _asset)),
+        _route(f"{prefix}/assets/{{asset_id}}/waveform", _Endpoint(_waveform, _asset)),
     ]
+
+
+def image_routes() -> list[Route]:
+    """The images of generations, and what an image asset is shown with: `/api/v1`."""
+    return [
+        _route("/api/v1/files/images/{image_id}", _Endpoint(_file, _generation, "Image not found")),
+        _route("/api/v1/assets/{asset_id}/thumbnail", _Endpoint(_small_image, _asset)),
+    ]
+
+
+def _route(path: str, endpoint: _Endpoint) -> Route:
+    return Route(path, endpoint, methods=["GET", "HEAD"])

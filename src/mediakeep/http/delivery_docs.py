@@ -8,14 +8,22 @@ from mediakeep.errors import (
     BadRequest,
     InvalidInput,
     MediakeepError,
+    NotAuthenticated,
     NotFound,
     PermissionDenied,
     RateLimited,
 )
 from mediakeep.http.auth import SECURITY
+from mediakeep.http.delivery import IMAGE_SIZES
 from mediakeep.http.files import OTHER_VERSION
 from mediakeep.http.picture_query import PictureQuery
 from mediakeep.http.problems import document, problem_answer, problem_responses
+
+_PICTURE_REFUSALS = {
+    "bad_request": "A side of 3000 pixels is too long; without login or signature at most 2560 may be asked for.",
+    "invalid_input": "quality: Input should be less than or equal to 100",
+    "permission_denied": "Pictures of other sizes need a signed address here.",
+}
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
@@ -54,12 +62,7 @@ def openapi_paths(prefix: str) -> dict[str, Any]:
             PermissionDenied,
             RateLimited,
             parameters=_picture_parameters(),
-            refusals={
-                "bad_request": "A side of 3000 pixels is too long; without login or signature at most 2560 may be "
-                "asked for.",
-                "invalid_input": "quality: Input should be less than or equal to 100",
-                "permission_denied": "Pictures of other sizes need a signed address here.",
-            },
+            refusals=_PICTURE_REFUSALS,
         ),
         f"{path}/thumbnail": _described(
             "Get the thumbnail",
@@ -80,6 +83,76 @@ def openapi_paths(prefix: str) -> dict[str, Any]:
     }
 
 
+def download_path() -> dict[str, Any]:
+    """The description of the download of a persona's media file."""
+    refused = problem_responses(
+        NotAuthenticated,
+        PermissionDenied,
+        NotFound,
+        InvalidInput,
+        permission_denied="This API key may not read.",
+        not_found="Media file 1 not found",
+        invalid_input="media_id: Input should be a valid integer",
+    )
+    media_id = {
+        "name": "media_id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "integer"},
+        "example": 1,
+    }
+    answers = _answers({"*/*": _BINARY}, refused)
+    del answers["307"]  # a store knows no name for a download
+    operation = {
+        "tags": ["media"],
+        "summary": "Download a media file",
+        "description": "The file itself, under the name that it came with, for its owner and nobody's cache.",
+        "security": SECURITY,
+        "parameters": [media_id],
+        "responses": answers,
+    }
+    return {"/media/download/{media_id}": {"get": operation, "head": deepcopy(operation)}}
+
+
+def image_paths() -> dict[str, Any]:
+    """The description of `delivery.image_routes`."""
+    image_id = {
+        "name": "image_id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": "A generation's id, with an extension or without.",
+    }
+    sizes = _query(
+        "size", {"type": "string", "enum": list(IMAGE_SIZES)}, "160, 320 or 640 px on the long side."
+    )
+    return {
+        "/api/v1/files/images/{image_id}": _described(
+            "Get a generation's image, or a picture of it",
+            "The image itself; with any of the parameters from `width` on a picture of it.",
+            {"*/*": _BINARY},
+            BadRequest,
+            InvalidInput,
+            PermissionDenied,
+            RateLimited,
+            missing="Image not found",
+            parameters=_picture_parameters(),
+            refusals=_PICTURE_REFUSALS,
+            of=image_id,
+            tag="generations",
+        ),
+        "/api/v1/assets/{asset_id}/thumbnail": _described(
+            "Get an asset's thumbnail",
+            "A JPEG of the favourite generation, else of the first that was completed, else of the asset's own image.",
+            {"image/jpeg": _BINARY},
+            InvalidInput,
+            parameters=[sizes],
+            refusals={"invalid_input": "size is small, medium or large."},
+            tag="image assets",
+        ),
+    }
+
+
 def _described(
     summary: str,
     description: str,
@@ -88,45 +161,51 @@ def _described(
     missing: str = "Asset not found",
     parameters: Sequence[dict[str, Any]] = (),
     refusals: dict[str, str] | None = None,
+    of: dict[str, Any] | None = None,
+    tag: str = "assets",
 ) -> dict[str, Any]:
     refused = problem_responses(NotFound, *errors, not_found=missing, **(refusals or {}))
-    part = {
-        **_HEADERS,
-        "Content-Range": _header("Which part this is.", "bytes 0-1023/153600", required=False),
-    }
     operation = {
-        "tags": ["assets"],
+        "tags": [tag],
         "summary": summary,
         "description": f"{description} Needs no login while the asset is public; a private one needs its owner or a "
         "signed address.",
         "security": [{}, *SECURITY],
         "parameters": [
-            _ASSET_ID,
+            of or _ASSET_ID,
             _query("download", {"type": "string"}, "`1` makes it an attachment.", "1"),
             _query("expires", {"type": "string"}, "Of a signed address: Unix time, seconds."),
             _query("signature", {"type": "string"}, "Of a signed address; it covers all other parameters."),
             *parameters,
         ],
-        "responses": {
-            "200": {"description": "All of it.", "content": content, "headers": _HEADERS},
-            "206": {
-                "description": "The part that `Range` asks for; several parts as `multipart/byteranges`.",
-                "content": content | _PARTS,
-                "headers": part,
-            },
-            "307": {
-                "description": "The file is read from the object store itself, where the settings say so.",
-                "headers": {"Location": _header("Good for a while.", "https://bucket.example/files/ab/…")},
-            },
-            "304": {"description": "It has not changed."},
-            "412": problem_answer("It is another version.", other_version=document(412, OTHER_VERSION)),
-            "416": problem_answer(
-                "The range lies past its end.", past_its_end=document(416, "The file has 153600 bytes.")
-            ),
-            **{str(status): described for status, described in refused.items()},
-        },
+        "responses": _answers(content, refused),
     }
     return {"get": operation, "head": deepcopy(operation)}
+
+
+def _answers(content: dict[str, Any], refused: dict[int | str, Any]) -> dict[str, Any]:
+    part = {
+        **_HEADERS,
+        "Content-Range": _header("Which part this is.", "bytes 0-1023/153600", required=False),
+    }
+    return {
+        "200": {"description": "All of it.", "content": content, "headers": _HEADERS},
+        "206": {
+            "description": "The part that `Range` asks for; several parts as `multipart/byteranges`.",
+            "content": content | _PARTS,
+            "headers": part,
+        },
+        "307": {
+            "description": "The file is read from the object store itself, where the settings say so.",
+            "headers": {"Location": _header("Good for a while.", "https://bucket.example/files/ab/…")},
+        },
+        "304": {"description": "It has not changed."},
+        "412": problem_answer("It is another version.", other_version=document(412, OTHER_VERSION)),
+        "416": problem_answer(
+            "The range lies past its end.", past_its_end=document(416, "The file has 153600 bytes.")
+        ),
+        **{str(status): described for status, described in refused.items()},
+    }
 
 
 def _query(name: str, schema: dict[str, Any], description: str = "", example: object = "") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from mediakeep.errors import TooLarge, UnsupportedMedia
 from mediakeep.files.policy import Policy
-from mediakeep.media.formats import get_format
+from mediakeep.media.formats import Format, get_format
 from mediakeep.settings import MIB, Settings
 
 _PLURALS = {"image": "images", "video": "videos", "audio": "audio", "document": "documents"}
@@ -12,10 +12,10 @@ def policy_of(settings: Settings, formats: tuple[str, ...]) -> Policy:
     """The rules of a door that takes these formats, up to the size that the settings name."""
     allowed = describe_formats(formats)
 
-    def invalid_type(found: str) -> UnsupportedMedia:
+    def invalid_type(found: str, _claimed: str) -> UnsupportedMedia:
         return UnsupportedMedia(f"Invalid file type: {found}. Allowed: {allowed}")
 
-    def too_large(_size: int | None) -> TooLarge:
+    def too_large(_found: Format | None) -> TooLarge:
         return TooLarge(f"File too large. Maximum size is {settings.max_upload_bytes / MIB:.1f}MB")
 
     return Policy(

@@ -211,7 +211,7 @@ SECURITY_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "sam
 
 _SECURITY = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 #: Where answers are not kept by anybody unless they say so.
-_NOT_KEPT = ("/api/", "/legacy/")
+_NOT_KEPT = ("/api/", "/legacy/", "/media/", "/personas")
 _STRICTEST_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 

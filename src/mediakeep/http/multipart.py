@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qsl
 
 from multipart import (
     MultipartError,
@@ -18,6 +19,7 @@ from starlette.requests import Request
 from mediakeep.errors import BadRequest, InvalidInput
 from mediakeep.files.policy import Policy
 from mediakeep.files.receive import Received, Receiver, receiving
+from mediakeep.media.formats import Format
 
 MAX_PARTS: Final = 100
 MAX_FIELD_BYTES: Final = 64 << 10
@@ -32,6 +34,8 @@ class Form:
     """A form's file and fields. `file_name` and `media_type` are as the client declared them."""
 
     received: Received | None = None
+    #: What the file is by its first bytes, once those are there.
+    format: Format | None = None
     file_name: str = ""
     media_type: str | None = None
     fields: dict[str, list[str]] = field(default_factory=dict)
@@ -50,13 +54,17 @@ async def receive_form(request: Request, scratch: Path, *, policy: Policy) -> As
     """
     boundary = _boundary(request)
     declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > policy.max_bytes + OVERHEAD_BYTES:
-        raise policy.too_large(None)
+    least = int(declared) - OVERHEAD_BYTES if declared.isdigit() else 0
+    if not policy.family_max_bytes:  # otherwise the first bytes say which limit it is
+        policy.check_size(least)
     form = Form()
+
+    def check_head(head: bytes) -> None:
+        form.format = policy.check_type(head, file_name=form.file_name, declared=form.media_type)
+        policy.check_size(least, form.format)
+
     async with receiving(
-        scratch,
-        on_size=policy.check_size,
-        on_head=lambda head: policy.check_type(head, file_name=form.file_name, declared=form.media_type),
+        scratch, on_size=lambda size: policy.check_size(size, form.format), on_head=check_head
     ) as receiver:
         await _FormReader(form, receiver, boundary, policy).read(request)
         if form.received is None:
@@ -66,11 +74,49 @@ async def receive_form(request: Request, scratch: Path, *, policy: Policy) -> As
         yield form
 
 
+async def receive_fields(request: Request) -> dict[str, str]:
+    """The fields of a form without files, of either encoding; of each its last value.
+
+    Raises `InvalidInput` for a body that is no such form.
+    """
+    kind, options = _content_type(request)
+    body = await request.body()
+    try:
+        if kind == "multipart/form-data":
+            return _parse_fields(body, options.get("boundary", ""))
+        return dict(
+            parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_PARTS, errors="strict")
+        )
+    except (MultipartError, ValueError) as error:
+        raise InvalidInput("The form cannot be read.", field="body") from error
+
+
+def _parse_fields(body: bytes, boundary: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    name, value = "", bytearray()
+    with PushMultipartParser(boundary, max_segment_count=MAX_PARTS) as parser:
+        for event in parser.parse(body):
+            if isinstance(event, MultipartSegment):
+                name, value = event.name or "", bytearray()
+                if event.filename is not None:
+                    raise InvalidInput("This form takes no file.", field=name or "file")
+            elif event is None:
+                fields[name] = value.decode()
+            else:
+                value += event
+    return fields
+
+
 def _boundary(request: Request) -> str:
-    kind, options = parse_options_header(request.headers.get("content-type", ""))  # type: ignore[no-untyped-call]  # has no annotations
+    kind, options = _content_type(request)
     if kind != "multipart/form-data" or not options.get("boundary"):
         raise InvalidInput("The body must be multipart/form-data with a part named 'file'.", field="file")
     return str(options["boundary"])
+
+
+def _content_type(request: Request) -> tuple[str, dict[str, str]]:
+    kind, options = parse_options_header(request.headers.get("content-type", ""))  # type: ignore[no-untyped-call]  # has no annotations
+    return str(kind), options
 
 
 class _FormReader:
@@ -95,7 +141,7 @@ class _FormReader:
                 async for chunk in request.stream():
                     size += len(chunk)
                     if size > self.policy.max_bytes + OVERHEAD_BYTES:
-                        raise self.policy.too_large(None)
+                        raise self.policy.too_large(self.form.format)
                     if chunk and not parser.closed:
                         for event in parser.parse(bytes(chunk)):
                             await self._take(event)

@@ -18,6 +18,11 @@ _TAGS = [
         "name": "clients and campaigns",
         "description": "What assets belong to; deleting one deletes its assets.",
     },
+    {"name": "projects", "description": "What image assets belong to; deleting one deletes its assets."},
+    {"name": "image assets", "description": "The assets of a project, alone and by the thousand."},
+    {"name": "generations", "description": "The versions of an image asset that models make."},
+    {"name": "personas", "description": "Whom media files belong to; deleting one deletes its media."},
+    {"name": "media", "description": "The images and videos of personas: for their owner alone."},
     {"name": "legacy", "description": "The older dialect: same assets, same rules, other shape."},
     {"name": "health", "description": "For whoever runs the server."},
 ]
@@ -60,6 +65,9 @@ def describe(app: FastAPI, *, max_request_bytes: int) -> dict[str, Any]:
     for prefix in ("/api/v2", "/legacy/api/v2"):
         for path, operations in delivery_docs.openapi_paths(prefix).items():
             described["paths"].setdefault(path, {}).update(operations)
+    described["paths"].update(delivery_docs.download_path())
+    for path, operations in delivery_docs.image_paths().items():
+        described["paths"].setdefault(path, {}).update(operations)
     for operation in _operations(described):
         _add_shared_answers(operation, max_request_bytes)
         _add_shared_headers(operation)

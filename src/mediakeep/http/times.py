@@ -27,3 +27,8 @@ GivenTime = Annotated[datetime, BeforeValidator(_not_a_number), AfterValidator(_
 def zulu(time: datetime) -> str:
     """ISO 8601 in UTC, to the second, ending in Z."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def naive(time: datetime) -> str:
+    """As `zulu`, but without zone."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import ClientDisconnect
 
 from mediakeep import assets, metrics
@@ -18,8 +19,9 @@ from mediakeep.assets.service import NewAsset
 from mediakeep.assets.text import MAX_NAME_LENGTH, check_name, check_tags, clean_file_name
 from mediakeep.collections.service import Belonging
 from mediakeep.errors import InvalidInput, MediakeepError
-from mediakeep.files.ingest import ingest
+from mediakeep.files.ingest import Ingested, ingest
 from mediakeep.files.policy import Policy
+from mediakeep.files.receive import Received
 from mediakeep.http.auth import WriteActor, library_of
 from mediakeep.http.base_url import told
 from mediakeep.http.multipart import Form, receive_form
@@ -33,22 +35,23 @@ _BELONGING = {
     "project_id": "projectId",
 }
 
+#: The header of an upload that may be sent again, for OpenAPI.
+IDEMPOTENCY_KEY: dict[str, Any] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": idempotency.MAX_KEY_LENGTH,
+        "pattern": "^[\\x20-\\x7e]+$",
+    },
+    "description": "The same key and request within a day give the same answer, and one asset.",
+}
+
 #: The form of an upload, for OpenAPI, which FastAPI cannot tell from a route that reads its own stream.
 UPLOAD_BODY: dict[str, Any] = {
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "schema": {
-                "type": "string",
-                "minLength": 1,
-                "maxLength": idempotency.MAX_KEY_LENGTH,
-                "pattern": "^[\\x20-\\x7e]+$",
-            },
-            "description": "The same key and request within a day give the same answer, and one asset.",
-        }
-    ],
+    "parameters": [IDEMPOTENCY_KEY],
     "requestBody": {
         "required": True,
         "content": {
@@ -91,9 +94,18 @@ RATE_LIMIT_HEADERS: dict[str, Any] = {
 
 
 async def _count(request: Request, actor: WriteActor) -> limits.Window:
-    """Count an upload against the caller's limit: the key's own, else the user's. Raises `RateLimited`."""
+    limit = library_of(request).settings.uploads_per_minute
+    return await _hit(request, actor, limit=limit, bucket=f"upload:user:{actor.user_id}")
+
+
+async def _count_other(request: Request, actor: WriteActor) -> limits.Window:
+    limit = library_of(request).settings.other_uploads_per_minute
+    return await _hit(request, actor, limit=limit, bucket=f"other-upload:user:{actor.user_id}")
+
+
+async def _hit(request: Request, actor: Actor, *, limit: int, bucket: str) -> limits.Window:
+    """Count an upload against the caller's limit: the key's own, else this one. Raises `RateLimited`."""
     library = library_of(request)
-    limit, bucket = library.settings.uploads_per_minute, f"upload:user:{actor.user_id}"
     if actor.uploads_per_minute is not None:
         limit, bucket = actor.uploads_per_minute, f"upload:key:{actor.api_key_id}"
     if not limit:
@@ -107,6 +119,12 @@ async def _count(request: Request, actor: WriteActor) -> limits.Window:
 #: A dependency that counts the request as an upload, before its body is read.
 Counted = Annotated[limits.Window, Depends(_count, scope="function")]
 
+#: The same for the doors that share a wider limit.
+OtherCounted = Annotated[limits.Window, Depends(_count_other, scope="function")]
+
+#: Makes of a stored content what the door makes of it, in the transaction that it is given; returns the answer, JSON.
+Record = Callable[[AsyncSession, Ingested, Form], Awaitable[str]]
+
 
 async def take_upload(
     request: Request,
@@ -118,9 +136,35 @@ async def take_upload(
 ) -> str:
     """Receive a form, store its file and make an asset of it; returns that as JSON once all of it is safe.
 
-    `belonging` says where the asset belongs besides what the form says. A request that was carried out under the same
-    `Idempotency-Key` gives the answer that it gave then. Raises what the policy, the form, the content and its
-    collections give reason to.
+    `belonging` says where the asset belongs besides what the form says. Raises what `store_upload` does, and what the
+    asset's collections give reason to.
+    """
+    described: dict[str, Any] = {}
+
+    def check(form: Form) -> None:
+        described.update(_describe(form, library_of(request).settings.default_visibility, belonging or {}))
+
+    async def record(session: AsyncSession, content: Ingested, _form: Form) -> str:
+        file = await content.record(session)
+        new = NewAsset(type=content.family, metadata=content.told, **described)
+        asset_id = await assets.service.create(session, actor, new, file=file)
+        return await assets.queries.show(session, actor, asset_id, shape=shape, told=told(request))
+
+    return await store_upload(request, actor, policy, record, check=check)
+
+
+async def store_upload(
+    request: Request,
+    actor: Actor,
+    policy: Policy,
+    record: Record,
+    *,
+    check: Callable[[Form], object] | None = None,
+) -> str:
+    """Receive a form, store its file and have `record` make something of it; returns its answer once all is safe.
+
+    `check` may refuse the form before its file is opened. A request that was carried out under the same
+    `Idempotency-Key` gives the answer that it gave then. Raises what the policy, the form and the content give reason to.
     """
     library = library_of(request)
     key = idempotency.check_key(request.headers.get("idempotency-key"))
@@ -128,24 +172,33 @@ async def take_upload(
         _counted() as upload,
         receive_form(request, library.store.scratch, policy=policy) as form,
     ):
-        described = _describe(form, library.settings.default_visibility, belonging or {})
+        if check:
+            check(form)
         assert form.received is not None
         upload.received_bytes = form.received.size
         asked = idempotency.fingerprint(request.url.path, form.received.sha256, form.file_name, form.fields)
         try:
             if key:
                 await _raise_if_repeated(library, actor, key, asked)
-            async with ingest(library, form.received) as content, library.database.write() as session:
-                file = await content.record(session)
-                new = NewAsset(type=content.family, metadata=content.told, **described)
-                asset_id = await assets.service.create(session, actor, new, file=file)
-                shown = await assets.queries.show(session, actor, asset_id, shape=shape, told=told(request))
+            async with (
+                _ingested(library, policy, form.received) as content,
+                library.database.write() as session,
+            ):
+                shown = await record(session, content, form)
                 if key:
                     await idempotency.record(session, actor.user_id, key, asked, shown)
         except idempotency.Repeated as repeated:
             upload.outcome = "repeated"
             return repeated.answer
     return shown
+
+
+@asynccontextmanager
+async def _ingested(library: Library, policy: Policy, received: Received) -> AsyncIterator[Ingested]:
+    """As `ingest`. Raises the door's refusal where only the whole content tells that it is none of its types."""
+    async with ingest(library, received) as content:
+        policy.check_family(content.family, content.format)
+        yield content
 
 
 @dataclass(kw_only=True)

@@ -108,6 +108,7 @@ async def delete_asset(
     request: Request, asset_id: str, actor: WriteActor, session: WriteSession
 ) -> dict[str, Any]:
     """Delete an asset with its file."""
+    await assets.service.require_file(session, asset_id)
     await assets.service.remove(session, actor, asset_id)
     await forget(request, session, asset_id)
     return {"success": True, "message": f"Asset {asset_id} deleted successfully"}

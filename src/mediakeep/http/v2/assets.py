@@ -36,8 +36,10 @@ router = APIRouter(prefix="/api/v2/assets", tags=["assets"])
 
 _MAY_NOT_READ = "This API key may not read."
 
-#: More words than these do not narrow a search any further.
-MAX_WORDS = 16
+_Q_MEANS = (
+    "Words that the name, description or tags hold, in whatever case and with or without accents. From three letters "
+    'on, the beginning of a word will do; "quoted words" follow one another.'
+)
 
 _COLLECTIONS = {
     "clientId": "client_id",
@@ -74,9 +76,7 @@ async def list_assets(
     projectId: Annotated[str | None, Query(description="Assets of this project.")] = None,  # noqa: N803
     asset_type: Annotated[AssetType | None, Query(description="Assets of this type.")] = None,
     tag: Annotated[_Text | None, Query(description="Assets with this tag, in whatever case.")] = None,
-    q: Annotated[
-        _Text, Query(max_length=1000, description="Words that the name, description or tags hold.")
-    ] = "",
+    q: Annotated[_Text, Query(max_length=1000, description=_Q_MEANS)] = "",
     created_after: Annotated[
         GivenTime | None, Query(description="ISO 8601; UTC where no zone is given.")
     ] = None,
@@ -97,7 +97,7 @@ async def list_assets(
         project_id=projectId,
         types=(asset_type,) if asset_type else (),
         tag=None if tag is None else tag.strip(),
-        words=tuple(q.split())[:MAX_WORDS],
+        q=q if q.strip() else None,
         created_after=created_after,
         created_before=created_before,
     )
@@ -139,6 +139,7 @@ async def change_asset(
     request: Request, asset_id: str, changes: AssetChanges, actor: WriteActor, session: WriteSession
 ) -> Response:
     """What is absent stays as it is, null clears, `metadata` is replaced whole."""
+    await assets.service.require_file(session, asset_id)
     asset = await assets.service.update(session, actor, asset_id, _columns(changes))
     await forget(request, session, asset_id)
     return _json(await assets.queries.show(session, actor, asset.id, shape=SHAPE, told=told(request)))
@@ -159,6 +160,7 @@ async def delete_asset(
     request: Request, asset_id: str, actor: WriteActor, session: WriteSession
 ) -> dict[str, Any]:
     """Deletes the asset, its file and all that was made of it. Content that another asset shares stays."""
+    await assets.service.require_file(session, asset_id)
     await assets.service.remove(session, actor, asset_id)
     await forget(request, session, asset_id)
     return {"success": True, "message": f"Asset {asset_id} deleted successfully"}

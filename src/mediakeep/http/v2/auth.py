@@ -242,7 +242,7 @@ async def delete_me(request: Request, response: Response, body: OwnDeletion, act
     await _prove_again(request, actor, body.password, wrong=_WRONG)
     async with library_of(request).database.write() as session:
         await service.remove_user(session, actor, actor.user_id)
-    forget_all(request)
+        forget_all(request, session)
     _clear_cookie(request, response)
 
 

@@ -13,12 +13,12 @@ from mediakeep.collections.models import Campaign
 from mediakeep.errors import InvalidInput, MediakeepError, NotFound, PermissionDenied
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import base_url
+from mediakeep.http.bodies import NAME_PATTERN, changes_schema
 from mediakeep.http.delivery import forget_all
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
 from mediakeep.http.times import zulu
-from mediakeep.http.v2.schemas import NAME_PATTERN, changes_schema
 
 router = APIRouter(prefix="/api/v2", tags=["clients and campaigns"])
 
@@ -147,7 +147,7 @@ async def rename_client(
 async def delete_client(request: Request, client_id: str, actor: WriteActor, session: WriteSession) -> None:
     """Delete a client with its campaigns and all their assets. They are gone at once; their bytes follow."""
     await collections.service.remove(session, actor, "client_id", client_id)
-    forget_all(request)
+    forget_all(request, session)
 
 
 @router.post(
@@ -226,7 +226,7 @@ async def delete_campaign(
 ) -> None:
     """Delete a campaign with all its assets. They are gone at once; their bytes follow."""
     await collections.service.remove(session, actor, "campaign_id", campaign_id)
-    forget_all(request)
+    forget_all(request, session)
 
 
 async def _lock_client(session: WriteSession, actor: Actor, client_id: str | None) -> int | None:

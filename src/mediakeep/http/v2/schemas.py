@@ -1,10 +1,8 @@
 """Assets as `/api/v2` shows them: a union told apart by `type`."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.config import JsonDict
 from sqlalchemy import Integer, Text, case, cast, func, or_
 
 from mediakeep.assets.models import Asset as AssetTable
@@ -13,25 +11,7 @@ from mediakeep.assets.text import MAX_NAME_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
 from mediakeep.collections.models import Campaign, Client, Project
 from mediakeep.db.functions import as_json, json_object, zulu
 from mediakeep.files.models import File
-
-#: What names look like, for OpenAPI; `assets.text` is what checks them, and has sentences for people.
-NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-
-#: The same for longer texts, which may have several lines.
-_TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
-
-
-def changes_schema(example: JsonDict) -> Callable[[JsonDict], None]:
-    """For the schema of a partial update: what is absent is unchanged, so that no member has a default."""
-
-    def extend(schema: JsonDict) -> None:
-        members: Any = schema["properties"]
-        for member in members.values():
-            member.pop("default", None)
-        schema["examples"] = [example]
-
-    return extend
-
+from mediakeep.http.bodies import NAME_PATTERN, TEXT_PATTERN, changes_schema
 
 Visibility = Literal["public", "private"]
 AssetType = Literal["image", "video", "audio", "document"]
@@ -144,7 +124,7 @@ class AssetChanges(BaseModel):
         "", max_length=MAX_NAME_LENGTH, json_schema_extra={"minLength": 1, "pattern": NAME_PATTERN}
     )
     description: (
-        Annotated[str, Field(max_length=10_000, json_schema_extra={"pattern": _TEXT_PATTERN})] | None
+        Annotated[str, Field(max_length=10_000, json_schema_extra={"pattern": TEXT_PATTERN})] | None
     ) = None
     tags: Annotated[list[_Tag], Field(json_schema_extra={"maxItems": MAX_TAGS})] | None = None
     metadata: dict[str, Any] | None = None

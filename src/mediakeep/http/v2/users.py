@@ -156,7 +156,7 @@ async def delete_user(
     """An admin's: delete an account with everything of theirs, for good. It is gone at once; the bytes follow."""
     _require_somebody_else(actor, user_id)
     await service.remove_user(session, actor, user_id)
-    forget_all(request)
+    forget_all(request, session)
 
 
 def _require_somebody_else(actor: Actor, user_id: int) -> None:

@@ -1,0 +1,24 @@
+"""What request bodies of all surfaces have in common, as OpenAPI describes them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic.config import JsonDict
+
+#: What names look like, for OpenAPI; `assets.text` is what checks them, and has sentences for people.
+NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+
+#: The same for longer texts, which may have several lines.
+TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+
+
+def changes_schema(example: JsonDict) -> Callable[[JsonDict], None]:
+    """For the schema of a partial update: what is absent is unchanged, so that no member has a default."""
+
+    def extend(schema: JsonDict) -> None:
+        members: Any = schema["properties"]
+        for member in members.values():
+            member.pop("default", None)
+        schema["examples"] = [example]
+
+    return extend

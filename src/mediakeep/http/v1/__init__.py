@@ -1,0 +1,1 @@
+"""`/api/v1`: projects, their image assets, and the generations of those."""

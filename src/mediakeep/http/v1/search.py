@@ -1,0 +1,166 @@
+"""`/api/v1`: finding image assets by words."""
+
+import json
+from typing import Annotated, Any, Literal, get_args
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from mediakeep.assets import project_lists
+from mediakeep.assets.queries import Filters
+from mediakeep.errors import InvalidInput, NotFound
+from mediakeep.http.auth import ReadActor, library_of
+from mediakeep.http.base_url import told
+from mediakeep.http.times import GivenTime
+from mediakeep.http.v1.assets import WORDS, refusals, split_tags
+from mediakeep.http.v1.schemas import SHAPE, ImageAsset
+from mediakeep.index.query import FIELDS
+from mediakeep.index.query import Field as IndexField
+from mediakeep.search import text
+from mediakeep.search.text import Wanted
+
+router = APIRouter(prefix="/api/v1", tags=["image assets"])
+
+
+class Match(BaseModel):
+    """A place where something was found, characters `start` to `end` of a field; of tags the one at `index`."""
+
+    field: Literal["name", "tags", "description"] = Field(examples=["name"])
+    start: int = Field(examples=[0])
+    end: int = Field(examples=[6])
+    index: int | None = Field(examples=[None])
+
+
+class FoundAsset(ImageAsset):
+    score: float = Field(description="0 to 1, of the best match; higher is better.", examples=[1.0])
+    matches: list[Match]
+
+
+class FoundAssets(BaseModel):
+    assets: list[FoundAsset]
+    total: int = Field(description="10001 where there are more than 10,000.", examples=[1])
+    limit: int = Field(examples=[50])
+    offset: int = Field(examples=[0])
+    has_more: bool = Field(examples=[False])
+
+
+_Q = Annotated[
+    WORDS,
+    Query(
+        description='Words that all have to occur, "phrases", and beginnings of three letters or more: `drag*`.'
+    ),
+]
+_Fields = Annotated[
+    WORDS,
+    Query(description=f"Where to look, separated by commas: {', '.join(FIELDS)}. Everywhere without it."),
+]
+_Fuzzy = Annotated[bool, Query(description="Also what is spelt a little differently.")]
+_Tags = Annotated[WORDS, Query(description="Tags separated by commas.")]
+_Match = Annotated[Literal["all", "any"], Query()]
+_Time = Annotated[GivenTime | None, Query(description="ISO 8601; UTC without a zone.")]
+_Limit = Annotated[int, Query(ge=1, le=200)]
+_Offset = Annotated[int, Query(ge=0, le=2**31)]
+
+
+@router.get(
+    "/projects/{project_id}/assets/search",
+    response_model=FoundAssets,
+    summary="Search a project's assets",
+    responses=refusals(NotFound, InvalidInput, of="Project", may_not="read"),
+)
+async def search_project(
+    request: Request,
+    project_id: str,
+    actor: ReadActor,
+    q: _Q,
+    fields: _Fields = "",
+    fuzzy: _Fuzzy = False,
+    tags: _Tags = "",
+    tags_match: _Match = "all",
+    created_after: _Time = None,
+    created_before: _Time = None,
+    limit: _Limit = 50,
+    offset: _Offset = 0,
+) -> Response:
+    """Best first. The newest 5,000 matches are ranked; older ones follow them, newest first."""
+    wanted = Wanted(
+        text=q,
+        fields=_fields(fields),
+        fuzzy=fuzzy,
+        filters=Filters(types=("image",), created_after=created_after, created_before=created_before),
+        project_id=await project_lists.find_project(library_of(request).database, actor, project_id),
+        tags=split_tags(tags),
+        any_tag=tags_match == "any",
+        limit=limit,
+        offset=offset,
+    )
+    return await _found(request, actor, wanted)
+
+
+@router.get(
+    "/search",
+    response_model=FoundAssets,
+    summary="Search all projects",
+    responses=refusals(InvalidInput, may_not="read"),
+)
+async def search(
+    request: Request,
+    actor: ReadActor,
+    q: _Q,
+    fields: _Fields = "",
+    fuzzy: _Fuzzy = False,
+    tags: _Tags = "",
+    tags_match: _Match = "all",
+    created_after: _Time = None,
+    created_before: _Time = None,
+    limit: _Limit = 50,
+    offset: _Offset = 0,
+    all: Annotated[bool, Query(description="An admin's: everybody's assets.")] = False,  # noqa: A002 the wire's name
+) -> Response:
+    """The assets of all one's own projects, best first."""
+    wanted = Wanted(
+        text=q,
+        fields=_fields(fields),
+        fuzzy=fuzzy,
+        filters=Filters(types=("image",), created_after=created_after, created_before=created_before),
+        in_projects=True,
+        tags=split_tags(tags),
+        any_tag=tags_match == "any",
+        limit=limit,
+        offset=offset,
+    )
+    return await _found(request, actor, wanted, everyones=all)
+
+
+async def _found(request: Request, actor: ReadActor, wanted: Wanted, *, everyones: bool = False) -> Response:
+    database = library_of(request).database
+    found = await text.find(database, actor, wanted, everyones=everyones)
+    async with database.read() as session:
+        ids = [hit.asset_id for hit in found.hits]
+        shown = await project_lists.show(session, ids, shape=SHAPE, told=told(request))
+    assets = [
+        f'{shown[hit.asset_id][:-1]},"score":{hit.score},"matches":{json.dumps([_match(one) for one in hit.matches])}}}'
+        for hit in found.hits
+        if hit.asset_id in shown  # it may have been deleted meanwhile
+    ]
+    more = "true" if wanted.offset + wanted.limit < found.total else "false"
+    body = (
+        f'{{"assets":[{",".join(assets)}],"total":{found.total},"limit":{wanted.limit},'
+        f'"offset":{wanted.offset},"has_more":{more}}}'
+    )
+    return Response(body, media_type="application/json")
+
+
+def _match(match: text.Match) -> dict[str, Any]:
+    return {"field": match.field, "start": match.start, "end": match.end, "index": match.index}
+
+
+def _fields(given: str) -> tuple[IndexField, ...]:
+    """Raises `InvalidInput`."""
+    if not given.strip():
+        return FIELDS
+    asked = {one.strip() for one in given.split(",") if one.strip()}
+    unknown = asked - set(get_args(IndexField))
+    if unknown:
+        raise InvalidInput(f"fields are among {', '.join(FIELDS)}; {min(unknown)} is none.", field="fields")
+    return tuple(one for one in FIELDS if one in asked)
