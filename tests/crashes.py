@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from mediakeep.assets.served import SECONDS
 from tests.processes import Installation, Process, Server, TwoServers
 from tests.samples import films, pictures
 
@@ -218,6 +219,7 @@ def _outcome(clients: list[Client], http: httpx.Client) -> Outcome:
     """Compare what the clients were told with what there is."""
     ledgers = [client.ledger for client in clients]
     lost, undead = [], []
+    time.sleep(SECONDS + 0.1)  # a delete is seen by the other servers within so long
     for ledger in ledgers:
         for asset_id, content in ledger.kept.items():
             answer = http.get(f"/api/v2/assets/{asset_id}")

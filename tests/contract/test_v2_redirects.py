@@ -225,9 +225,3 @@ async def test_a_folder_has_no_addresses_and_is_read_here(photo, api):
     for headers, status, data in (({}, 200, DATA), ({"Range": "bytes=10-19"}, 206, DATA[10:20])):
         answer = await api.get(photo["url"], headers=headers)
         assert (answer.status_code, answer.content) == (status, data)
-
-
-@pytest.mark.parametrize("given", [{"accel_redirect": "/_files/"}], ids=["accel"])
-async def test_nginx_is_not_sent_to_a_folder_where_the_bytes_are_not(photo, api):
-    answer = await api.get(photo["url"])
-    assert (answer.status_code, answer.content) == (200, DATA)

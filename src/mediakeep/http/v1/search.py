@@ -1,7 +1,7 @@
 """`/api/v1`: finding image assets by words."""
 
 import json
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
@@ -44,6 +44,8 @@ class FoundAssets(BaseModel):
     has_more: bool = Field(examples=[False])
 
 
+_LIST_OF_FIELDS = rf"^ *(({'|'.join(FIELDS)}) *(, *|$))*$"
+
 _Q = Annotated[
     WORDS,
     Query(
@@ -51,8 +53,11 @@ _Q = Annotated[
     ),
 ]
 _Fields = Annotated[
-    WORDS,
-    Query(description=f"Where to look, separated by commas: {', '.join(FIELDS)}. Everywhere without it."),
+    str,
+    Query(
+        pattern=_LIST_OF_FIELDS,
+        description=f"Where to look, separated by commas: {', '.join(FIELDS)}. Everywhere without it.",
+    ),
 ]
 _Fuzzy = Annotated[bool, Query(description="Also what is spelt a little differently.")]
 _Tags = Annotated[WORDS, Query(description="Tags separated by commas.")]
@@ -156,11 +161,5 @@ def _match(match: text.Match) -> dict[str, Any]:
 
 
 def _fields(given: str) -> tuple[IndexField, ...]:
-    """Raises `InvalidInput`."""
-    if not given.strip():
-        return FIELDS
-    asked = {one.strip() for one in given.split(",") if one.strip()}
-    unknown = asked - set(get_args(IndexField))
-    if unknown:
-        raise InvalidInput(f"fields are among {', '.join(FIELDS)}; {min(unknown)} is none.", field="fields")
-    return tuple(one for one in FIELDS if one in asked)
+    asked = {one.strip() for one in given.split(",")}
+    return tuple(one for one in FIELDS if one in asked) or FIELDS
