@@ -355,7 +355,7 @@ async def _stream(
     send: Send,
 ) -> None:
     """Send the chunks as they are read; stop reading when the client has gone."""
-    watched = content.size > _WATCHED_BYTES
+    watched = int(dict(headers)[b"content-length"]) > _WATCHED_BYTES
     gone = asyncio.ensure_future(_gone(receive)) if watched else None
     try:
         async with aclosing(chunks):

@@ -15,7 +15,7 @@ import structlog
 from mediakeep import metrics
 from mediakeep.errors import Unavailable
 
-CHUNK_BYTES = 512 * 1024  # of a file that is read; 256 KB to 1 MB do equally well
+CHUNK_BYTES = 1024 * 1024  # of a file that is read: a range of the usual size is one write
 CHECK_SECONDS = 5
 
 #: Part of a content, as it comes out of a store.
