@@ -239,6 +239,20 @@ async def test_an_uploaded_image_completes_a_generation(owner, make, asset, api)
     assert again.status_code == 409
 
 
+async def test_an_image_is_private_with_its_asset_and_gone_with_its_generation_at_once(
+    owner, make, asset, api
+):
+    generation = await make.generation(asset)
+    url = (await make.image(generation))["image_url"]
+    assert (await api.get(url)).status_code == 200
+    here = f"/api/v2/assets/{asset['id']}"
+    for visibility, status in (("private", 404), ("public", 200)):
+        assert (await owner.patch(here, json={"visibility": visibility})).status_code == 200
+        assert (await api.get(url)).status_code == status
+    assert (await owner.delete(f"{V1}/generations/{generation['id']}")).status_code == 204
+    assert (await api.get(url)).status_code == 404
+
+
 @on_one_engine
 async def test_only_pictures_of_the_web_complete_a_generation(owner, make, asset):
     generation = await make.generation(asset)

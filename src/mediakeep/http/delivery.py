@@ -395,42 +395,31 @@ async def send_download(scope: Scope, receive: Receive, send: Send, served: Serv
 
 
 async def forget(request: Request, session: AsyncSession, public_id: str) -> None:
-    """Have this process look up an asset anew that is changed or deleted here, and the CDN forget it, after the commit."""
+    """Have this process look up an asset anew that is changed or deleted here, its generations too, and the CDN forget
+    it, after the commit: before that somebody may still find, and keep, what was there.
+    """
     public_id = as_public_id(public_id)
     await cdn.purge(session, library_of(request).settings, [public_id])
-    _after_commit(session, lambda: _forget_one(request, public_id))
-
-
-def forget_generation(request: Request, session: AsyncSession, public_id: str) -> None:
-    """Have this process look up a generation's image anew, after the commit."""
-    state: DeliveryState = request.app.state.delivery
-    _after_commit(session, lambda: state.generations.forget(public_id))
-
-
-def _after_commit(session: AsyncSession, work: Callable[[], None]) -> None:
-    """Before it somebody may still find, and keep, what was there."""
-    event.listen(session.sync_session, "after_commit", lambda _: work(), once=True)
-
-
-def _forget_one(request: Request, public_id: str) -> None:
-    request.app.state.delivery.served.forget(public_id)
-    hot: HotAnswers | None = request.scope.get("state", {}).get("hot")
-    if hot:
-        hot.forget(lambda path: public_id in path.lower())
+    _after_commit(request, session, lambda state: state.served.forget(public_id))
 
 
 def forget_all(request: Request, session: AsyncSession) -> None:
     """Have this process look everything up anew, after the commit: a collection or a user is gone, with whatever was theirs."""
-    _after_commit(session, lambda: _forget_everything(request))
+    _after_commit(request, session, lambda state: state.served.clear())
 
 
-def _forget_everything(request: Request) -> None:
+def _after_commit(request: Request, session: AsyncSession, work: Callable[[DeliveryState], None]) -> None:
     state: DeliveryState = request.app.state.delivery
-    state.served.clear()
-    state.generations.clear()
     hot: HotAnswers | None = request.scope.get("state", {}).get("hot")
-    if hot:
-        hot.forget(lambda _: True)
+
+    def forget_what_was(_: object) -> None:
+        work(state)
+        # All of them: they are known by ids of their own, are good for a second, and cost little to find again.
+        state.generations.clear()
+        if hot:
+            hot.clear()
+
+    event.listen(session.sync_session, "after_commit", forget_what_was, once=True)
 
 
 async def _asset(state: DeliveryState, ids: Mapping[str, str]) -> tuple[Served, float] | None:

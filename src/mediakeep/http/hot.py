@@ -6,7 +6,7 @@ built: that is several times what sending the bytes costs. Whatever is not exact
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.types import Scope
@@ -155,10 +155,9 @@ class HotAnswers:
         status = 304 if asked.is_known else 200
         log_request("GET", answer.path, status, seconds, request_id=asked.request_id)
 
-    def forget(self, is_meant: Callable[[str], bool]) -> None:
-        """Leave out the answers of the paths that are meant."""
-        for target in [target for target, answer in self._kept.items() if is_meant(answer.path)]:
-            self._drop(target)
+    def clear(self) -> None:
+        self._kept.clear()
+        self._bytes = 0
 
     def _completed(self, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         names = {name for name, _ in headers}

@@ -24,7 +24,7 @@ from mediakeep.errors import (
 from mediakeep.files.ingest import Ingested
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import told
-from mediakeep.http.delivery import forget, forget_generation
+from mediakeep.http.delivery import forget
 from mediakeep.http.doors import policy_of
 from mediakeep.http.multipart import Form
 from mediakeep.http.problems import problem_responses
@@ -143,7 +143,7 @@ async def change_generation(
     if "metadata" in given:
         given["metadata"] = check_metadata(given["metadata"] or {})
     changed = await generations.change(session, actor, generation_id, given)
-    await _forget(request, session, changed)
+    await forget(request, session, changed.asset_public_id)
     return _shown(request, changed)
 
 
@@ -159,7 +159,7 @@ async def delete_generation(
     """Deletes a version of an asset, with its image."""
     generation = await generations.get(session, actor, generation_id)
     await generations.remove(session, actor, generation_id)
-    await _forget(request, session, generation)
+    await forget(request, session, generation.asset_public_id)
 
 
 @router.post(
@@ -173,7 +173,7 @@ async def make_favorite(
 ) -> dict[str, Any]:
     """The asset's favourite from now on; another one is none any more."""
     changed = await generations.set_favorite(session, actor, generation_id, favorite=True)
-    await _forget(request, session, changed)
+    await forget(request, session, changed.asset_public_id)
     return _shown(request, changed)
 
 
@@ -188,7 +188,7 @@ async def unmake_favorite(
 ) -> dict[str, Any]:
     """The asset has no favourite any more, if it was this one."""
     changed = await generations.set_favorite(session, actor, generation_id, favorite=False)
-    await _forget(request, session, changed)
+    await forget(request, session, changed.asset_public_id)
     return _shown(request, changed)
 
 
@@ -228,18 +228,13 @@ async def upload_image(
         await generations.check_takes_image(session, actor, generation_id)
         file = await content.record(session)
         generation = await generations.attach(session, actor, generation_id, file)
-        await _forget(request, session, generation)
+        await forget(request, session, generation.asset_public_id)
         shown = _shown(request, generation)
         names = ("image_path", "image_url", "file_size", "dimensions", "format")
         return to_json({name: shown[name] for name in names}).decode()
 
     text = await store_upload(request, actor, policy_of(library.settings, _FORMATS), record)
     return Response(text, media_type="application/json")
-
-
-async def _forget(request: Request, session: AsyncSession, generation: ShownGeneration) -> None:
-    await forget(request, session, generation.asset_public_id)
-    forget_generation(request, session, generation.public_id)
 
 
 def _shown(request: Request, generation: ShownGeneration) -> dict[str, Any]:
