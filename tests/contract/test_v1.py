@@ -6,6 +6,8 @@ import io
 import pytest
 from PIL import Image
 
+from mediakeep.assets import image_assets
+from mediakeep.errors import NotFound
 from tests.samples import films, pictures
 
 V1 = "/api/v1"
@@ -204,6 +206,26 @@ async def test_somebody_else_s_things_are_not_there(owner, stranger, make, proje
             assert (answer.status_code, answer.json()["detail"]) == (404, sentence)
 
 
+async def test_what_goes_with_another_collection_is_gone_from_its_project_at_once(owner, make, project):
+    client = (await owner.post("/api/v2/clients", json={"name": "Acme"})).json()
+    form = {"projectId": project["id"], "clientId": client["id"]}
+    await owner.post("/api/v2/upload-asset", files={"file": ("a.png", PNG)}, data=form)
+    url = f"{V1}/projects/{project['id']}/assets"
+    assert (await owner.get(url)).json()["total"] == 1
+    assert (await owner.delete(f"/api/v2/clients/{client['id']}")).status_code == 204
+    listed = (await owner.get(url)).json()
+    assert (listed["assets"], listed["total"]) == ([], 0)
+
+
+async def test_a_deleted_user_s_project_is_not_there_for_an_admin_either(admin, stranger, make):
+    theirs = await make.project(client=stranger)
+    url = f"{V1}/projects/{theirs['id']}/assets"
+    assert (await admin.get(url)).status_code == 200
+    me = (await stranger.get("/api/v2/auth/me")).json()["id"]
+    assert (await admin.delete(f"/api/v2/users/{me}")).status_code == 204
+    assert (await admin.get(url)).status_code == 404
+
+
 # Generations
 
 
@@ -382,6 +404,26 @@ async def test_many_are_created_and_one_bad_one_undoes_no_other(owner, project):
     assert all(one["error"] for one in answer["failed"])
     for bad in ([], [{"name": "a"}] * 1001):
         assert (await owner.post(url, json={"assets": bad})).status_code == 422
+
+
+async def test_a_project_that_goes_meanwhile_undoes_nothing_and_is_told(owner, project, monkeypatch):
+    create = image_assets.create
+    made = []
+
+    async def create_some(session, actor, project_id, **columns):
+        if len(made) == 50:
+            raise NotFound("Project not found")
+        made.append(columns["name"])
+        return await create(session, actor, project_id, **columns)
+
+    monkeypatch.setattr(image_assets, "create", create_some)
+    items = [{"name": ""}, *({"name": f"Asset {number}"} for number in range(60))]
+    answer = await owner.post(f"{V1}/projects/{project['id']}/assets/bulk", json={"assets": items})
+    assert answer.status_code == 200
+    assert [one["name"] for one in answer.json()["created"]] == made
+    told = [(one["index"], one["error"]) for one in answer.json()["failed"]]
+    assert told[0][0] == 0
+    assert told[1:] == [(index, "Project not found") for index in range(51, 61)]
 
 
 async def test_a_thousand_are_created_at_once(owner, project):

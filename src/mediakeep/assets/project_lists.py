@@ -9,6 +9,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select
 
 from mediakeep.accounts.actor import Actor
+from mediakeep.accounts.models import gone_users
 from mediakeep.assets.models import Asset, AssetTag, Tag
 from mediakeep.assets.queries import Page, Shape, Told, not_gone
 from mediakeep.assets.text import fold
@@ -137,6 +138,7 @@ def _queries(
     conditions: list[ColumnElement[bool]] = [
         Asset.project_id == bindparam("project_id", type_=Asset.id.type),
         Asset.type == "image",
+        not_gone(),
     ]
     if "matching" in names:
         matching = index.matching(dialect_name)
@@ -183,7 +185,9 @@ def _one_query(shape: Shape, everyones: bool) -> HotQuery:
 @lru_cache(maxsize=2)
 def _project_query(everyones: bool) -> HotQuery:
     asked = Project.public_id == bindparam("public_id", type_=Project.public_id.type)
-    statement = select(Project.id).where(asked, Project.gone_at.is_(None))
+    statement = select(Project.id).where(
+        asked, Project.gone_at.is_(None), Project.owner_id.not_in(gone_users())
+    )
     return HotQuery(statement if everyones else statement.where(_mine(Project)))
 
 
