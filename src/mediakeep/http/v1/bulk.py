@@ -90,22 +90,27 @@ async def create_assets(request: Request, project_id: str, body: BulkCreation, a
     library = library_of(request)
     await project_lists.find_own_project(library.database, actor, project_id)
     visibility = library.settings.default_visibility
-    good: list[dict[str, Any]] = []
+    good: list[tuple[int, dict[str, Any]]] = []
     failed: list[dict[str, Any]] = []
     for index, item in enumerate(body.assets):
         try:
-            good.append(columns_of(AssetBody.model_validate(item)))
+            good.append((index, columns_of(AssetBody.model_validate(item))))
         except (ValidationError, MediakeepError) as error:
             failed.append({"index": index, "error": _sentence(error)})
     shown: list[str] = []
     for start in range(0, len(good), _CHUNK):
-        async with library.database.write() as session:
-            ids = [
-                await image_assets.create(session, actor, project_id, visibility=visibility, **columns)
-                for columns in good[start : start + _CHUNK]
-            ]
-            texts = await project_lists.show(session, ids, shape=SHAPE, told=told(request))
-        shown += [texts[row_id] for row_id in ids]
+        chunk = good[start : start + _CHUNK]
+        try:
+            async with library.database.write() as session:
+                ids = [
+                    await image_assets.create(session, actor, project_id, visibility=visibility, **columns)
+                    for _, columns in chunk
+                ]
+                texts = await project_lists.show(session, ids, shape=SHAPE, told=told(request))
+        except NotFound as error:  # the project was deleted meanwhile
+            failed += [{"index": index, "error": error.detail} for index, _ in chunk]
+        else:
+            shown += [texts[row_id] for row_id in ids]
     text = f'{{"created":[{",".join(shown)}],"failed":{to_json(failed).decode()}}}'
     return Response(text, media_type="application/json")
 
