@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from mediakeep.errors import InvalidInput
 
 MAX_NAME_LENGTH = 255
+MAX_DESCRIPTION_LENGTH = 10_000
 MAX_TAG_LENGTH = 64
 MAX_TAGS = 100
 
@@ -46,6 +47,11 @@ def check_name(value: str) -> str:
     if not name:
         raise InvalidInput("name must not be empty.", field="name")
     return name
+
+
+def check_description(value: str | None) -> str:
+    """None is no description. Raises `InvalidInput`."""
+    return check_text(value or "", field="description", max_length=MAX_DESCRIPTION_LENGTH, multiline=True)
 
 
 def check_tags(given: Iterable[str]) -> list[str]:

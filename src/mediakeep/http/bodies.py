@@ -1,8 +1,9 @@
-"""What request bodies of all surfaces have in common, as OpenAPI describes them."""
+"""What requests to all surfaces have in common, as OpenAPI describes them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator
 from pydantic.config import JsonDict
 
 #: What names look like, for OpenAPI; `assets.text` is what checks them, and has sentences for people.
@@ -10,6 +11,16 @@ NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\
 
 #: The same for longer texts, which may have several lines.
 TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("it must not contain NUL characters")
+    return text
+
+
+#: Text of an address's query, which no database has to refuse.
+Text = Annotated[str, AfterValidator(_without_nul)]
 
 
 def changes_schema(example: JsonDict) -> Callable[[JsonDict], None]:

@@ -18,7 +18,7 @@ from mediakeep.accounts.actor import Actor
 from mediakeep.assets import persona_media
 from mediakeep.assets.persona_media import Found, MediaFilters
 from mediakeep.assets.service import NewAsset
-from mediakeep.assets.text import check_name, clean_file_name
+from mediakeep.assets.text import check_description, check_name, clean_file_name
 from mediakeep.collections.service import Belonging
 from mediakeep.errors import (
     ContentTooLarge,
@@ -37,7 +37,7 @@ from mediakeep.http.delivery import forget, send_download
 from mediakeep.http.multipart import Form, receive_fields
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.persona_media.door import policy_of
-from mediakeep.http.persona_media.personas import check_description, naming
+from mediakeep.http.persona_media.personas import naming
 from mediakeep.http.persona_media.schemas import (
     SHAPE,
     Id,

@@ -8,14 +8,13 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
 from mediakeep import assets, collections
-from mediakeep.assets.text import check_name, check_text
+from mediakeep.assets.text import check_description, check_name
 from mediakeep.errors import InvalidInput, MediakeepError, NotFound, PermissionDenied
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import base_url
 from mediakeep.http.delivery import forget_all
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.persona_media.schemas import (
-    MAX_DESCRIPTION_LENGTH,
     Id,
     Persona,
     PersonaBody,
@@ -139,10 +138,6 @@ async def delete_persona(request: Request, persona_id: Id, actor: WriteActor, se
     with naming(persona_id):
         await collections.service.remove(session, actor, "persona_id", str(persona_id))
     forget_all(request, session)
-
-
-def check_description(given: str | None) -> str:
-    return check_text(given or "", field="description", max_length=MAX_DESCRIPTION_LENGTH, multiline=True)
 
 
 async def _counted(session: ReadSession, persona: Any) -> dict[str, Any]:

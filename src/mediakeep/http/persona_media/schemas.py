@@ -1,27 +1,21 @@
 """Personas and media files as `/personas` and `/media` show them."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic.config import JsonDict
 from sqlalchemy import case
 
 from mediakeep.assets.models import Asset
 from mediakeep.assets.queries import Shape
-from mediakeep.assets.text import MAX_NAME_LENGTH
+from mediakeep.assets.text import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH
 from mediakeep.db.functions import json_object, naive
 from mediakeep.files.models import File
+from mediakeep.http.bodies import NAME_PATTERN, TEXT_PATTERN, changes_schema
 
 MediaType = Literal["image", "video"]
 
-MAX_DESCRIPTION_LENGTH = 10_000
-
 _TIME = "ISO 8601 in UTC, without zone."
-
-#: What names and longer texts look like, for OpenAPI; `assets.text` is what checks them, and has sentences for people.
-_NAME_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-_TEXT_PATTERN = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$"
 
 
 def parse_id(given: object) -> object:
@@ -40,24 +34,12 @@ _Name = Annotated[
         min_length=1,
         max_length=MAX_NAME_LENGTH,
         examples=["Ada"],
-        json_schema_extra={"pattern": _NAME_PATTERN},
+        json_schema_extra={"pattern": NAME_PATTERN},
     ),
 ]
 _Description = Annotated[
-    str, Field(max_length=MAX_DESCRIPTION_LENGTH, json_schema_extra={"pattern": _TEXT_PATTERN})
+    str, Field(max_length=MAX_DESCRIPTION_LENGTH, json_schema_extra={"pattern": TEXT_PATTERN})
 ]
-
-
-def _changes_schema(example: JsonDict) -> Any:
-    """For the schema of a partial update: what is absent is unchanged, so that no member has a default."""
-
-    def extend(schema: JsonDict) -> None:
-        members: Any = schema["properties"]
-        for member in members.values():
-            member.pop("default", None)
-        schema["examples"] = [example]
-
-    return extend
 
 
 class PersonaBody(BaseModel):
@@ -72,7 +54,7 @@ class PersonaBody(BaseModel):
 class PersonaChanges(BaseModel):
     """What is absent stays as it is, null clears the description."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_changes_schema({"name": "Ada L."}))
+    model_config = ConfigDict(extra="forbid", json_schema_extra=changes_schema({"name": "Ada L."}))
 
     name: _Name = ""
     description: _Description | None = None
@@ -108,7 +90,7 @@ class MediaChanges(BaseModel):
     """What is absent stays as it is, null clears."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra=_changes_schema({"description": "A better description"})
+        extra="forbid", json_schema_extra=changes_schema({"description": "A better description"})
     )
 
     description: _Description | None = None
@@ -118,7 +100,7 @@ class MediaForm(BaseModel):
     """As `MediaChanges`, where nothing clears."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra=_changes_schema({"description": "A better description"})
+        extra="forbid", json_schema_extra=changes_schema({"description": "A better description"})
     )
 
     description: _Description = ""

@@ -4,16 +4,17 @@ import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from mediakeep.assets import generations, image_assets, project_lists, statistics
 from mediakeep.assets.metadata import check_metadata
 from mediakeep.assets.project_lists import ProjectFilters
 from mediakeep.assets.queries import Page
-from mediakeep.assets.text import check_name, check_tags, check_text
+from mediakeep.assets.text import check_description, check_name, check_tags
 from mediakeep.errors import Conflict, InvalidInput, MediakeepError, NotFound, PermissionDenied
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import told
+from mediakeep.http.bodies import Text
 from mediakeep.http.delivery import forget
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
@@ -47,14 +48,8 @@ def refusals(
     )
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("it must not contain NUL characters")
-    return text
-
-
 #: Text that somebody types into a field of a search.
-WORDS = Annotated[str, Field(max_length=2000), AfterValidator(_without_nul)]
+WORDS = Annotated[Text, Field(max_length=2000)]
 
 
 def split_tags(given: str) -> tuple[str, ...]:
@@ -205,9 +200,7 @@ def columns_of(body: AssetBody | AssetChanges) -> dict[str, Any]:
     if is_new or "name" in body.model_fields_set:
         columns["name"] = check_name(body.name)
     if is_new or "description" in body.model_fields_set:
-        columns["description"] = check_text(
-            body.description or "", field="description", max_length=10_000, multiline=True
-        )
+        columns["description"] = check_description(body.description)
     if is_new or "tags" in body.model_fields_set:
         columns["tags"] = check_tags(body.tags or [])
     if is_new or "metadata" in body.model_fields_set:

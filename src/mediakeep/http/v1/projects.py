@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from mediakeep import assets, collections
-from mediakeep.assets.text import check_name, check_text
+from mediakeep.assets.text import check_description, check_name
 from mediakeep.errors import InvalidInput, MediakeepError, NotFound, PermissionDenied
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.delivery import forget_all
@@ -91,9 +91,7 @@ def _columns(body: ProjectBody | ProjectChanges) -> dict[str, Any]:
     if "name" in body.model_fields_set:
         columns["name"] = check_name(body.name)
     if "description" in body.model_fields_set:
-        columns["description"] = check_text(
-            body.description or "", field="description", max_length=10_000, multiline=True
-        )
+        columns["description"] = check_description(body.description)
     return columns
 
 

@@ -10,7 +10,7 @@ from mediakeep.assets.generations import ShownGeneration
 from mediakeep.assets.models import Asset as AssetTable
 from mediakeep.assets.models import Generation as GenerationTable
 from mediakeep.assets.queries import Shape, Told, told_base
-from mediakeep.assets.text import MAX_NAME_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
+from mediakeep.assets.text import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
 from mediakeep.collections.models import Project as ProjectTable
 from mediakeep.db.functions import as_json, json_object, zulu
 from mediakeep.http import times
@@ -37,7 +37,7 @@ Name = Annotated[
 Description = Annotated[
     str,
     Field(
-        max_length=10_000,
+        max_length=MAX_DESCRIPTION_LENGTH,
         examples=["Epic fantasy warrior character design"],
         json_schema_extra={"pattern": TEXT_PATTERN},
     ),

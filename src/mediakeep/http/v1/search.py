@@ -1,9 +1,10 @@
 """`/api/v1`: finding image assets by words."""
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from mediakeep.assets import project_lists
@@ -46,25 +47,45 @@ class FoundAssets(BaseModel):
 
 _LIST_OF_FIELDS = rf"^ *(({'|'.join(FIELDS)}) *(, *|$))*$"
 
-_Q = Annotated[
-    WORDS,
-    Query(
-        description='Words that all have to occur, "phrases", and beginnings of three letters or more: `drag*`.'
-    ),
-]
-_Fields = Annotated[
-    str,
-    Query(
-        pattern=_LIST_OF_FIELDS,
-        description=f"Where to look, separated by commas: {', '.join(FIELDS)}. Everywhere without it.",
-    ),
-]
-_Fuzzy = Annotated[bool, Query(description="Also what is spelt a little differently.")]
-_Tags = Annotated[WORDS, Query(description="Tags separated by commas.")]
-_Match = Annotated[Literal["all", "any"], Query()]
 _Time = Annotated[GivenTime | None, Query(description="ISO 8601; UTC without a zone.")]
-_Limit = Annotated[int, Query(ge=1, le=200)]
-_Offset = Annotated[int, Query(ge=0, le=2**31)]
+
+
+def _wanted(
+    q: Annotated[
+        WORDS,
+        Query(
+            description='Words that all have to occur, "phrases", and beginnings of three letters or more: `drag*`.'
+        ),
+    ],
+    fields: Annotated[
+        str,
+        Query(
+            pattern=_LIST_OF_FIELDS,
+            description=f"Where to look, separated by commas: {', '.join(FIELDS)}. Everywhere without it.",
+        ),
+    ] = "",
+    fuzzy: Annotated[bool, Query(description="Also what is spelt a little differently.")] = False,
+    tags: Annotated[WORDS, Query(description="Tags separated by commas.")] = "",
+    tags_match: Annotated[Literal["all", "any"], Query()] = "all",
+    created_after: _Time = None,
+    created_before: _Time = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> Wanted:
+    """What both searches may be asked."""
+    return Wanted(
+        text=q,
+        fields=_fields(fields),
+        fuzzy=fuzzy,
+        filters=Filters(types=("image",), created_after=created_after, created_before=created_before),
+        tags=split_tags(tags),
+        any_tag=tags_match == "any",
+        limit=limit,
+        offset=offset,
+    )
+
+
+_Wanted = Annotated[Wanted, Depends(_wanted)]
 
 
 @router.get(
@@ -73,33 +94,10 @@ _Offset = Annotated[int, Query(ge=0, le=2**31)]
     summary="Search a project's assets",
     responses=refusals(NotFound, InvalidInput, of="Project", may_not="read"),
 )
-async def search_project(
-    request: Request,
-    project_id: str,
-    actor: ReadActor,
-    q: _Q,
-    fields: _Fields = "",
-    fuzzy: _Fuzzy = False,
-    tags: _Tags = "",
-    tags_match: _Match = "all",
-    created_after: _Time = None,
-    created_before: _Time = None,
-    limit: _Limit = 50,
-    offset: _Offset = 0,
-) -> Response:
+async def search_project(request: Request, project_id: str, actor: ReadActor, wanted: _Wanted) -> Response:
     """Best first. The newest 5,000 matches are ranked; older ones follow them, newest first."""
-    wanted = Wanted(
-        text=q,
-        fields=_fields(fields),
-        fuzzy=fuzzy,
-        filters=Filters(types=("image",), created_after=created_after, created_before=created_before),
-        project_id=await project_lists.find_project(library_of(request).database, actor, project_id),
-        tags=split_tags(tags),
-        any_tag=tags_match == "any",
-        limit=limit,
-        offset=offset,
-    )
-    return await _found(request, actor, wanted)
+    row_id = await project_lists.find_project(library_of(request).database, actor, project_id)
+    return await _found(request, actor, replace(wanted, project_id=row_id))
 
 
 @router.get(
@@ -111,30 +109,11 @@ async def search_project(
 async def search(
     request: Request,
     actor: ReadActor,
-    q: _Q,
-    fields: _Fields = "",
-    fuzzy: _Fuzzy = False,
-    tags: _Tags = "",
-    tags_match: _Match = "all",
-    created_after: _Time = None,
-    created_before: _Time = None,
-    limit: _Limit = 50,
-    offset: _Offset = 0,
+    wanted: _Wanted,
     all: Annotated[bool, Query(description="An admin's: everybody's assets.")] = False,  # noqa: A002 the wire's name
 ) -> Response:
     """The assets of all one's own projects, best first."""
-    wanted = Wanted(
-        text=q,
-        fields=_fields(fields),
-        fuzzy=fuzzy,
-        filters=Filters(types=("image",), created_after=created_after, created_before=created_before),
-        in_projects=True,
-        tags=split_tags(tags),
-        any_tag=tags_match == "any",
-        limit=limit,
-        offset=offset,
-    )
-    return await _found(request, actor, wanted, everyones=all)
+    return await _found(request, actor, replace(wanted, in_projects=True), everyones=all)
 
 
 async def _found(request: Request, actor: ReadActor, wanted: Wanted, *, everyones: bool = False) -> Response:

@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AfterValidator
 
 from mediakeep import assets
 from mediakeep.assets.metadata import check_metadata
 from mediakeep.assets.queries import Filters, Page
-from mediakeep.assets.text import check_name, check_tags, check_text
+from mediakeep.assets.text import check_description, check_name, check_tags
 from mediakeep.errors import InvalidInput, NotFound, PermissionDenied
 from mediakeep.http import picture_query
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import base_url, told
+from mediakeep.http.bodies import Text
 from mediakeep.http.delivery import forget
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
@@ -49,15 +49,6 @@ _COLLECTIONS = {
 }
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("it must not contain NUL characters")
-    return text
-
-
-_Text = Annotated[str, AfterValidator(_without_nul)]
-
-
 @router.get(
     "",
     response_model=list[Asset],
@@ -75,8 +66,8 @@ async def list_assets(
     personaId: Annotated[str | None, Query(description="Assets of this persona.")] = None,  # noqa: N803
     projectId: Annotated[str | None, Query(description="Assets of this project.")] = None,  # noqa: N803
     asset_type: Annotated[AssetType | None, Query(description="Assets of this type.")] = None,
-    tag: Annotated[_Text | None, Query(description="Assets with this tag, in whatever case.")] = None,
-    q: Annotated[_Text, Query(max_length=1000, description=_Q_MEANS)] = "",
+    tag: Annotated[Text | None, Query(description="Assets with this tag, in whatever case.")] = None,
+    q: Annotated[Text, Query(max_length=1000, description=_Q_MEANS)] = "",
     created_after: Annotated[
         GivenTime | None, Query(description="ISO 8601; UTC where no zone is given.")
     ] = None,
@@ -213,9 +204,7 @@ def _columns(changes: AssetChanges) -> dict[str, Any]:
             case "name":
                 columns["name"] = check_name(value)
             case "description":
-                columns["description"] = check_text(
-                    value or "", field="description", max_length=10_000, multiline=True
-                )
+                columns["description"] = check_description(value)
             case "tags":
                 columns["tags"] = check_tags(value or [])
             case "metadata":

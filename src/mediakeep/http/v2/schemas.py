@@ -7,7 +7,7 @@ from sqlalchemy import Integer, Text, case, cast, func, or_
 
 from mediakeep.assets.models import Asset as AssetTable
 from mediakeep.assets.queries import Shape, told_base
-from mediakeep.assets.text import MAX_NAME_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
+from mediakeep.assets.text import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
 from mediakeep.collections.models import Campaign, Client, Project
 from mediakeep.db.functions import as_json, json_object, zulu
 from mediakeep.files.models import File
@@ -124,7 +124,8 @@ class AssetChanges(BaseModel):
         "", max_length=MAX_NAME_LENGTH, json_schema_extra={"minLength": 1, "pattern": NAME_PATTERN}
     )
     description: (
-        Annotated[str, Field(max_length=10_000, json_schema_extra={"pattern": TEXT_PATTERN})] | None
+        Annotated[str, Field(max_length=MAX_DESCRIPTION_LENGTH, json_schema_extra={"pattern": TEXT_PATTERN})]
+        | None
     ) = None
     tags: Annotated[list[_Tag], Field(json_schema_extra={"maxItems": MAX_TAGS})] | None = None
     metadata: dict[str, Any] | None = None
