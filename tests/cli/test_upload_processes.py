@@ -17,6 +17,10 @@ from tests.cli.conftest import KEY
 from tests.processes import environment
 from tests.samples import papers, pictures
 
+#: Becomes the program that its arguments name. A shell has the jobs in its background ignore SIGINT, and whatever they
+#: start inherits that: the tests themselves may be such a job.
+_LISTENING = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+
 
 @pytest.fixture
 def start(tmp_path):
@@ -25,7 +29,7 @@ def start(tmp_path):
 
     def start(*arguments, url, key=KEY, stderr=subprocess.PIPE, **options):
         process = subprocess.Popen(
-            [sys.executable, "-m", "mediakeep", "upload", *arguments],
+            [sys.executable, "-c", _LISTENING, sys.executable, "-m", "mediakeep", "upload", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -396,6 +396,34 @@ async def test_what_makes_no_sense_is_not_signed(photo, owner, parameters):
     assert answer.status_code == 422
 
 
+@pytest.mark.parametrize("given", [CARD, {**CARD, "renditions": "presets"}])
+@on_one_engine
+async def test_a_preset_is_signed_if_there_is_one_of_the_name(upload, owner, api):
+    asset = await upload(visibility="private")
+    for parameters in ({"preset": "hero"}, {"preset": "hero", "width": 10}, {"preset": ""}):
+        answer = await owner.post(f"{asset['url']}/sign", json={"expires_in": 60, "parameters": parameters})
+        assert answer.status_code == 422, parameters
+        assert answer.json()["detail"] == "There is no preset of this name. There are: card."
+        assert answer.json()["errors"][0]["field"] == "parameters"
+    for parameters in ({"preset": "card"}, {"preset": "card", "download": "1"}):
+        signed = await owner.post(f"{asset['url']}/sign", json={"expires_in": 60, "parameters": parameters})
+        assert seen(await api.get(signed.json()["url"])).size == (50, 50)
+
+
+@pytest.mark.parametrize("given", [{**CARD, "renditions": "presets"}])
+@on_one_engine
+async def test_where_only_presets_count_nothing_else_is_signed(upload, owner, api):
+    asset = await upload(visibility="private")
+    for parameters in ({"width": 10}, {"preset": "card", "width": 10}, {"format": "webp"}):
+        answer = await owner.post(f"{asset['url']}/sign", json={"expires_in": 60, "parameters": parameters})
+        assert answer.status_code == 422, parameters
+        sentence = "Only presets may be asked for here, such as ?preset=name and nothing else."
+        assert answer.json()["detail"] == sentence
+    for parameters in ({}, {"download": "1"}):
+        signed = await owner.post(f"{asset['url']}/sign", json={"expires_in": 60, "parameters": parameters})
+        assert (await api.get(signed.json()["url"])).status_code == 200
+
+
 @on_one_engine
 async def test_what_the_key_before_has_signed_stays_good(upload, owner, app):
     asset = await upload(visibility="private")

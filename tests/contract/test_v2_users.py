@@ -391,6 +391,31 @@ async def test_what_an_admin_deletes_of_others_is_logged_and_ones_own_is_not(api
     ]
 
 
+@pytest.fixture
+def generate():
+    """Makes a generation of a new image asset of the client's; returns its id."""
+
+    async def generate(client):
+        project = (await client.post("/api/v1/projects", json={"name": "Spring"})).json()
+        asset = (await client.post(f"/api/v1/projects/{project['id']}/assets", json={"name": "Hero"})).json()
+        made = await client.post(f"/api/v1/assets/{asset['id']}/generations", json={"parameters": {}})
+        return made.json()["id"]
+
+    return generate
+
+
+async def test_a_generation_that_an_admin_deletes_of_others_is_logged_and_ones_own_is_not(
+    admin, owner, generate
+):
+    others = await generate(owner)
+    for client, id_ in ((owner, await generate(owner)), (admin, await generate(admin)), (admin, others)):
+        assert (await client.delete(f"/api/v1/generations/{id_.upper()}")).status_code == 204
+    logged = (await admin.get("/api/v2/audit?action=generation.deleted_by_admin")).json()
+    assert [(one["actor_id"], one["user_id"], one["subject"]) for one in logged] == [
+        (await id_of(admin), await id_of(owner), others)
+    ]
+
+
 async def test_the_log_outlives_the_user_and_names_them_by_number_only(library, admin, owner):
     user_id = await id_of(owner)
     await admin.delete(f"/api/v2/users/{user_id}")

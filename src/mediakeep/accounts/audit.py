@@ -12,6 +12,7 @@ from mediakeep.db import now_plus
 Action = Literal[
     "asset.deleted_by_admin",
     "collection.deleted_by_admin",
+    "generation.deleted_by_admin",
     "key.created",
     "key.revoked",
     "login.failed",

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Row, Select, case, delete, exists, func, o
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep import events, files
+from mediakeep.accounts import audit
 from mediakeep.accounts.actor import Actor
 from mediakeep.assets import counters, found
 from mediakeep.assets.metadata import check_metadata
@@ -193,6 +194,10 @@ async def remove(session: AsyncSession, actor: Actor, public_id: str) -> None:
     counters.note(session, before=_counts(asset, row))
     await found.tell(session, [asset], prompts=True)
     await _record(session, "generation.deleted", asset, row)
+    if asset.owner_id != actor.user_id:
+        await audit.record(
+            session, actor, "generation.deleted_by_admin", user_id=asset.owner_id, subject=row.public_id
+        )
 
 
 async def _write(

@@ -14,8 +14,8 @@ from mediakeep.errors import (
     RateLimited,
 )
 from mediakeep.http.auth import SECURITY
-from mediakeep.http.delivery import IMAGE_SIZES
-from mediakeep.http.files import OTHER_VERSION
+from mediakeep.http.delivery.renditions import IMAGE_SIZES
+from mediakeep.http.delivery.sending import OTHER_VERSION
 from mediakeep.http.picture_query import PictureQuery
 from mediakeep.http.problems import document, problem_answer, problem_responses
 

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mediakeep.assets.served import Served
-from mediakeep.errors import BadRequest, NotFound, SettingsError
+from mediakeep.errors import BadRequest, NotFound, PermissionDenied, SettingsError
 from mediakeep.files.renditions import Bounds
 from mediakeep.media.picture import PAGE_SIDE
 from mediakeep.media.transform import (
@@ -97,6 +97,11 @@ class PictureQuery(BaseModel):
         None, max_length=64, description="Name of a picture that the server's settings define."
     )
 
+    @property
+    def is_preset(self) -> bool:
+        """Whether it names a preset and says nothing else."""
+        return self.preset is not None and self.model_fields_set == {"preset"}
+
 
 #: What makes an address one of a picture instead of the file itself.
 NAMES = frozenset(PictureQuery.model_fields)
@@ -138,6 +143,12 @@ def with_preset(query: PictureQuery, presets: Mapping[str, PictureQuery]) -> Pic
         raise NotFound(f"There is no preset of this name. There are: {known}.")
     given = query.model_fields_set - {"preset"}
     return preset.model_copy(update={name: getattr(query, name) for name in given})
+
+
+def check_presets_only(given: PictureQuery, settings: Settings) -> None:
+    """Raises `PermissionDenied` for more than a preset's name where the settings allow nothing else, whoever asks."""
+    if settings.renditions == "presets" and not given.is_preset:
+        raise PermissionDenied("Only presets may be asked for here, such as ?preset=name and nothing else.")
 
 
 def transform_of(query: PictureQuery, served: Served, bounds: Bounds, *, accept: str) -> Transform:

@@ -18,6 +18,7 @@ from mediakeep.http.base_url import base_url, told
 from mediakeep.http.bodies import Text
 from mediakeep.http.delivery import forget
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
+from mediakeep.http.picture_query import PictureQuery
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import WriteSession
 from mediakeep.http.signing import sign_query
@@ -173,7 +174,7 @@ async def sign_asset(
     request: Request, asset_id: str, wanted: SignRequest, actor: WriteActor
 ) -> dict[str, Any]:
     """Addresses that let anybody read a private asset for a while; `parameters` make `url` that of a picture of it."""
-    given = _signed_parameters(wanted)
+    given = _signed_parameters(request, wanted)
     longest = library_of(request).settings.max_sign_seconds
     if wanted.expires_in > longest:
         raise InvalidInput(f"expires_in is at most {longest} seconds.", field="expires_in")
@@ -219,7 +220,7 @@ def _columns(changes: AssetChanges) -> dict[str, Any]:
     return columns
 
 
-def _signed_parameters(wanted: SignRequest) -> list[tuple[str, str]]:
+def _signed_parameters(request: Request, wanted: SignRequest) -> list[tuple[str, str]]:
     """The parameters as they stand in an address, checked. Raises `InvalidInput` and `RequestValidationError`."""
     unknown = wanted.parameters.keys() - picture_query.NAMES - {"download"}
     if unknown:
@@ -228,8 +229,19 @@ def _signed_parameters(wanted: SignRequest) -> list[tuple[str, str]]:
         name: str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in wanted.parameters.items()
     }
-    picture_query.parse(given)
+    query = picture_query.parse(given)
+    if query.model_fields_set:  # else it is the file itself
+        _check_picture(request, query)
     return list(given.items())
+
+
+def _check_picture(request: Request, query: PictureQuery) -> None:
+    """Raises `InvalidInput` for a picture that delivery refuses of every asset, signed or not."""
+    try:
+        picture_query.with_preset(query, request.app.state.presets)
+        picture_query.check_presets_only(query, library_of(request).settings)
+    except (NotFound, PermissionDenied) as error:
+        raise InvalidInput(error.detail, field="parameters") from error
 
 
 def _json(text: str, headers: dict[str, str] | None = None) -> Response:

@@ -2,7 +2,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from mediakeep.http.files import content_disposition
+from mediakeep.http.delivery.representation import content_disposition
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "two words.jpg", "a;b=c.jpg", "it's.jpg"])
