@@ -10,7 +10,7 @@ from sqlalchemy import delete, event, func, select, update
 
 from mediakeep.assets import counters, generations, service
 from mediakeep.assets import recount as recounting
-from mediakeep.assets.models import STATUSES, Asset, Generation, ProjectCounter
+from mediakeep.assets.models import STATUSES, Asset, Generation, OwnerCounter, ProjectCounter
 from mediakeep.assets.recount import recount
 from mediakeep.assets.tags import rename_tag
 from mediakeep.cli import main
@@ -412,14 +412,14 @@ async def test_two_who_correct_at_once_do_not_both_add_what_is_missing(
 
     async def first():
         async with database.write() as session:
-            await recounting._correct(session, row_id, project)
+            await recounting._correct(session, "project", row_id, project)
             corrected.set()
             await asyncio.sleep(0.2)
 
     async def second():
         await corrected.wait()
         async with another_database.write() as session:
-            return await recounting._correct(session, row_id, project)
+            return await recounting._correct(session, "project", row_id, project)
 
     assert (await asyncio.gather(first(), second()))[1] == []
     assert await recount(database) == []
@@ -456,11 +456,43 @@ async def test_the_command_says_what_differs_and_corrects_it(command, project, u
     assert await command() == (0, ["Nothing is wrong."])
 
 
-def test_differences_of_nothing_are_none():
-    one = counters.of_asset(1, ["Red"], 5)
-    assert one == {
-        (1, "assets", ""): counters.Count(n=1),
-        (1, "tag", "red"): counters.Count(n=1, name="Red"),
-        (1, "files", ""): counters.Count(n=1, bytes=5),
+async def test_an_owners_counters_tell_what_lists_have(
+    project, actor, upload_asset, make_asset, generate_for, database, owner
+):
+    red = await upload_asset("Red", "blue", size=10)
+    await upload_asset("red", size=5, project=None)
+    empty = await make_asset("red")
+    async with database.write() as session:
+        await service.remove(session, actor, red)
+
+    async def counted():
+        async with database.read() as session:
+            rows = await session.scalars(select(OwnerCounter).where(OwnerCounter.owner_id == owner))
+            found = {}
+            for row in rows:
+                n, size = found.get((row.dim, row.val), (0, 0))
+                found[row.dim, row.val] = (n + row.n, size + row.bytes)
+            return {key: value for key, value in found.items() if value != (0, 0)}
+
+    row_id = next(val.partition(":")[2] for dim, val in await counted() if dim == "fileless")
+    assert await counted() == {
+        ("listed", "image"): (1, 5),
+        ("tag", "red"): (1, 0),
+        ("fileless", f"project_id:{row_id}"): (1, 0),
     }
-    assert counters.of_asset(None, ["Red"], 5) == {}
+    await generate_for(empty, "completed", model="", size=7)
+    assert await counted() == {
+        ("listed", "image"): (2, 12),
+        ("tag", "red"): (2, 0),
+        ("project_id", row_id): (1, 0),
+    }
+
+
+def test_differences_of_nothing_are_none():
+    one = counters.of_asset(1, ["Red"], 5, is_image=True)
+    assert one == {
+        ("project", 1, "assets", ""): counters.Count(n=1),
+        ("project", 1, "tag", "red"): counters.Count(n=1, name="Red"),
+        ("project", 1, "files", ""): counters.Count(n=1, bytes=5),
+    }
+    assert counters.of_asset(None, ["Red"], 5, is_image=True) == {}

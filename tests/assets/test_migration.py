@@ -88,8 +88,13 @@ async def test_a_server_of_the_version_before_can_go_on_writing(before):
                 "'[]', '{}', 'public', 5, 5, '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
             )
         )
-    differing = {(one.project_id, one.dim, one.counted, one.stored) for one in await recount(before)}
-    assert differing == {(5, "assets", 1, 0), (5, "files", 1, 0)}
+    differing = {(one.scope, one.row_id, one.dim, one.counted, one.stored) for one in await recount(before)}
+    assert differing == {
+        ("owner", 1, "listed", 4, 3),
+        ("owner", 1, "project_id", 1, 0),
+        ("project", 5, "assets", 1, 0),
+        ("project", 5, "files", 1, 0),
+    }
 
 
 async def test_a_file_that_an_asset_was_uploaded_with_cannot_go(before):

@@ -1,10 +1,18 @@
-"""What is in each project, counted: whatever changes something changes its counters, in the same transaction."""
+"""What each owner and each project has, counted: whatever changes something changes its counters, in the same transaction.
 
-from collections.abc import Sequence
+Of an owner's assets, those that lists show (they have a file) are counted by type (`listed`), by tag (`tag`) and by
+each collection that they belong to (its column's name, and the row's id); `media` are the images and videos of personas
+by persona and type. Those without a file are counted by collection alone (`fileless`), and what belongs to a client and
+to a campaign by both (`pair`), so that what belongs to either can be told. Of a project, its image assets are counted
+(`assets`), their tags (`tag`) and generations (`status`, `model`, `day`, …), and all of its files (`files`).
+"""
+
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
@@ -20,17 +28,23 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mediakeep.assets.models import Asset, Generation, ProjectCounter
+from mediakeep.assets.models import Asset, Generation, OwnerCounter, ProjectCounter
 from mediakeep.assets.text import fold
+from mediakeep.collections.service import KINDS
 from mediakeep.db import do_last
 from mediakeep.db.base import insert_on, table_of
 from mediakeep.db.functions import zulu
 from mediakeep.files.models import File
 
-#: Which counter: the project's row id, what is counted, and which of it.
-Key = tuple[int, str, str]
+Scope = Literal["owner", "project"]
+
+#: Which counter: whether an owner's or a project's, whose row id, what is counted, and which of it.
+Key = tuple[Scope, int, str, str]
 
 _NOTED = "assets.counters"
+
+#: So many transactions can change a PostgreSQL counter at the same time, at best.
+_SLOTS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,17 +62,65 @@ class Counts(dict[Key, Count]):
         before = self.get(key, Count())
         self[key] = Count(n=before.n + n, bytes=before.bytes + bytes_, name=name or before.name)
 
+    def add_all(self, others: "Counts") -> "Counts":
+        for key, count in others.items():
+            self.add(key, count.n, count.bytes, count.name)
+        return self
 
-def of_asset(project_id: int | None, tags: Sequence[str], own_size: int | None) -> Counts:
-    """What an asset without generations adds; `own_size` is that of the file it was uploaded with."""
+
+def of_asset(project_id: int | None, tags: Sequence[str], own_size: int | None, *, is_image: bool) -> Counts:
+    """What an asset without generations adds to its project; `own_size` is that of the file it was uploaded with."""
     counts = Counts()
     if project_id is not None:
-        counts.add((project_id, "assets", ""), 1)
-        for tag in tags:
-            counts.add((project_id, "tag", fold(tag)), 1, name=tag)
+        if is_image:
+            counts.add(("project", project_id, "assets", ""), 1)
+            for tag in tags:
+                counts.add(("project", project_id, "tag", fold(tag)), 1, name=tag)
         if own_size is not None:
-            counts.add((project_id, "files", ""), 1, own_size)
+            counts.add(("project", project_id, "files", ""), 1, own_size)
     return counts
+
+
+def of_owner(
+    owner_id: int,
+    *,
+    type: str,  # noqa: A002 the column's name
+    file_id: int | None,
+    size: int,
+    tags: Sequence[str],
+    belonging: Mapping[Any, int | None],
+) -> Counts:
+    """What an asset adds to its owner's counters; `belonging` are the row ids of its collections by their columns."""
+    counts = Counts()
+    collections = {kind: row_id for kind, row_id in belonging.items() if row_id is not None}
+    if "client_id" in collections and "campaign_id" in collections:
+        pair = f"{collections['client_id']}:{collections['campaign_id']}"
+        counts.add(("owner", owner_id, "pair", pair), 1)
+    if file_id is None:
+        for kind, row_id in collections.items():
+            counts.add(("owner", owner_id, "fileless", f"{kind}:{row_id}"), 1)
+        return counts
+    counts.add(("owner", owner_id, "listed", type), 1, size)
+    for kind, row_id in collections.items():
+        counts.add(("owner", owner_id, kind, str(row_id)), 1)
+    for folded in {fold(tag) for tag in tags}:
+        counts.add(("owner", owner_id, "tag", folded), 1)
+    if type in {"image", "video"} and "persona_id" in collections:
+        counts.add(("owner", owner_id, "media", f"{collections['persona_id']}:{type}"), 1, size)
+    return counts
+
+
+def of_owner_of(asset: Asset) -> Counts:
+    """What an asset adds to its owner's counters."""
+    belonging = {kind: getattr(asset, kind) for kind in KINDS}
+    return of_owner(
+        asset.owner_id,
+        type=asset.type,
+        file_id=asset.file_id,
+        size=asset.size,
+        tags=asset.tags,
+        belonging=belonging,
+    )
 
 
 def of_generation(
@@ -75,6 +137,8 @@ def of_generation(
 async def weigh(session: AsyncSession, assets: Sequence[Asset]) -> Counts:
     """What assets that are locked add, with their generations. Asks nothing where uploads are all there is."""
     counts = Counts()
+    for asset in assets:
+        counts.add_all(of_owner_of(asset))
     counted = [asset for asset in assets if asset.project_id is not None]
     with_generations = [asset.id for asset in counted if asset.generation_count]
     sizes = await _own_sizes(session, with_generations)
@@ -82,8 +146,7 @@ async def weigh(session: AsyncSession, assets: Sequence[Asset]) -> Counts:
         # Without generations, what is shown is the asset's own file.
         shown = None if asset.file_id is None else asset.size
         own = sizes.get(asset.id) if asset.generation_count else shown
-        for key, count in of_asset(asset.project_id, asset.tags, own).items():
-            counts.add(key, count.n, count.bytes, count.name)
+        counts.add_all(of_asset(asset.project_id, asset.tags, own, is_image=asset.type == "image"))
     if with_generations:
         await _add_generations_of(session, with_generations, counts)
     return counts
@@ -118,9 +181,11 @@ def day_of_generation() -> ColumnElement[str]:
 
 async def _apply(session: AsyncSession) -> None:
     noted: Counts = session.info.pop(_NOTED, Counts())
-    rows = [
+    # In one order for all, so that no two wait for each other.
+    differing = [(key, noted[key]) for key in sorted(noted) if noted[key] != Count()]
+    of_projects = [
         {
-            "new_project_id": project_id,
+            "new_project_id": row_id,
             "new_dim": dim,
             "new_val": val,
             "new_name": count.name,
@@ -129,12 +194,29 @@ async def _apply(session: AsyncSession) -> None:
             "n_first": max(count.n, 0),
             "bytes_first": max(count.bytes, 0),
         }
-        # In one order for all, so that no two wait for each other.
-        for (project_id, dim, val), count in sorted(noted.items())
-        if count != Count()
+        for (scope, row_id, dim, val), count in differing
+        if scope == "project"
     ]
-    if rows:
-        await session.execute(_upsert(session.get_bind().dialect.name), rows)
+    dialect_name = session.get_bind().dialect.name
+    slot = 0 if dialect_name == "sqlite" else random.randrange(_SLOTS)  # noqa: S311 nobody's secret
+    of_owners = [
+        {"owner_id": row_id, "dim": dim, "val": val, "slot": slot, "n": count.n, "bytes": count.bytes}
+        for (scope, row_id, dim, val), count in differing
+        if scope == "owner"
+    ]
+    if of_owners:
+        await session.execute(_upsert_of_owner(dialect_name), of_owners)
+    if of_projects:
+        await session.execute(_upsert(dialect_name), of_projects)
+
+
+@lru_cache
+def _upsert_of_owner(dialect_name: str) -> Insert:
+    """A slot may fall below 0: the sum counts."""
+    table = table_of(OwnerCounter).c
+    adding = insert_on(dialect_name, OwnerCounter)
+    more = {column: table[column] + adding.excluded[column] for column in ("n", "bytes")}
+    return adding.on_conflict_do_update(index_elements=["owner_id", "dim", "val", "slot"], set_=more)
 
 
 @lru_cache
@@ -184,11 +266,11 @@ async def _add_generations_of(session: AsyncSession, asset_ids: Sequence[int], c
 def _add_generations(
     counts: Counts, project_id: int, status: str, model: str, day: str, n: int, files: int, size: int
 ) -> None:
-    counts.add((project_id, "status", status), n)
-    counts.add((project_id, "day", day), n)
+    counts.add(("project", project_id, "status", status), n)
+    counts.add(("project", project_id, "day", day), n)
     if status in {"completed", "failed"}:
-        counts.add((project_id, f"day_{status}", day), n)
+        counts.add(("project", project_id, f"day_{status}", day), n)
     if model:
-        counts.add((project_id, "model", model), n)
+        counts.add(("project", project_id, "model", model), n)
     if files:
-        counts.add((project_id, "files", ""), files, int(size))
+        counts.add(("project", project_id, "files", ""), files, int(size))

@@ -177,3 +177,31 @@ class ProjectCounter(Base):
     name: Mapped[str | None] = mapped_column(String(255))
     n: Mapped[int] = mapped_column(BigInteger)
     bytes: Mapped[int] = mapped_column(BigInteger)
+
+
+class OwnerCounter(Base):
+    """How many assets an owner has of something, and how large they are; see `counters`.
+
+    What counts is the sum of a counter's slots: transactions that take different ones do not wait for each other.
+    """
+
+    __tablename__ = "owner_counters"
+    __table_args__ = (
+        # All that there is, whosever it is.
+        Index(
+            "ix_owner_counters_listed",
+            *("dim", "owner_id", "val", "n"),
+            sqlite_where=text("dim = 'listed'"),
+            postgresql_where=text("dim = 'listed'"),
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    owner_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    dim: Mapped[str] = mapped_column(String(16), primary_key=True)
+    val: Mapped[str] = mapped_column(
+        String(255).with_variant(String(255, collation="C"), "postgresql"), primary_key=True
+    )
+    slot: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    n: Mapped[int] = mapped_column(BigInteger)
+    bytes: Mapped[int] = mapped_column(BigInteger)

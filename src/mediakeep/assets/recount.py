@@ -1,15 +1,30 @@
-"""Counting anew what is in projects, to see whether their counters are right."""
+"""Counting anew what owners and projects have, to see whether their counters are right."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Select, String, cast, func, literal, null, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    String,
+    cast,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from mediakeep.accounts.models import User
 from mediakeep.assets import counters
-from mediakeep.assets.models import Asset, AssetTag, Generation, ProjectCounter, Tag
+from mediakeep.assets.counters import Scope
+from mediakeep.assets.models import Asset, AssetTag, Generation, OwnerCounter, ProjectCounter, Tag
 from mediakeep.collections.models import Project
+from mediakeep.collections.service import KINDS
 from mediakeep.db import Database
 from mediakeep.files.models import File
 
@@ -21,8 +36,10 @@ _Text = ColumnElement[str] | InstrumentedAttribute[Any]
 class Difference:
     """A counter that says something else than there is."""
 
-    project_id: int
-    project_public_id: str
+    scope: Scope
+    row_id: int
+    #: The user's address or the project's id, as people know them.
+    known_as: str
     dim: str
     val: str
     #: How a tag is written.
@@ -33,45 +50,52 @@ class Difference:
     stored_bytes: int
 
 
+_TABLES: Final[dict[Scope, Any]] = {"owner": User, "project": Project}
+
+_KNOWN_AS: Final[dict[Scope, Any]] = {"owner": User.email, "project": Project.public_id}
+
+
 async def recount(
     database: Database, project_id: int | None = None, *, fix: bool = False
 ) -> list[Difference]:
-    """What differs in a project, by its row id, or in all; `fix` corrects it, a project in each transaction."""
+    """What differs in a project, by its row id, or in all and their owners; `fix` corrects it, one in a transaction."""
     found: list[Difference] = []
-    async with database.read() as session:
-        projects = select(Project.id, Project.public_id).order_by(Project.id)
+    for scope, table in _TABLES.items():
+        wanted = select(table.id, _KNOWN_AS[scope]).order_by(table.id)
         if project_id is not None:
-            projects = projects.where(Project.id == project_id)
-        differing = {
-            row: differences
-            for row in (await session.execute(projects)).all()
-            if (differences := await _compare(session, row.id, row.public_id))
-        }
-    for row, differences in differing.items():
-        if fix:
-            async with database.write() as session:
-                found += await _correct(session, row.id, row.public_id)
-        else:
+            if scope == "owner":
+                continue
+            wanted = wanted.where(table.id == project_id)
+        async with database.read() as session:
+            rows = (await session.execute(wanted)).all()
+        for row_id, known_as in rows:
+            async with database.read() as session:
+                differences = await _compare(session, scope, row_id, known_as)
+            if differences and fix:
+                async with database.write() as session:
+                    differences = await _correct(session, scope, row_id, known_as)
             found += differences
     return found
 
 
-async def _correct(session: AsyncSession, project_id: int, public_id: str) -> list[Difference]:
+async def _correct(session: AsyncSession, scope: Scope, row_id: int, known_as: str) -> list[Difference]:
     # Nobody else corrects it at the same time. Others may go on changing it: with a change comes its count, so that
     # what differed in one view of the database is what differs.
-    await session.execute(select(Project.id).where(Project.id == project_id).with_for_update(key_share=True))
-    found = await _compare(session, project_id, public_id)
+    table = _TABLES[scope]
+    await session.execute(select(table.id).where(table.id == row_id).with_for_update(key_share=True))
+    found = await _compare(session, scope, row_id, known_as)
     missing = counters.Counts()
     for one in found:
-        key = (project_id, one.dim, one.val)
+        key = (scope, row_id, one.dim, one.val)
         missing.add(key, one.counted - one.stored, one.counted_bytes - one.stored_bytes, one.name)
     counters.note(session, after=missing)
     return found
 
 
-async def _compare(session: AsyncSession, project_id: int, public_id: str) -> list[Difference]:
+async def _compare(session: AsyncSession, scope: Scope, row_id: int, known_as: str) -> list[Difference]:
     """One statement, so that it sees causes and counters of one moment."""
-    both = union_all(*_counted(project_id), _stored(project_id)).subquery()
+    counted = _counted_of_owner(row_id) if scope == "owner" else _counted(row_id)
+    both = union_all(*counted, _stored(scope, row_id)).subquery()
     sums = {
         name: cast(func.sum(both.c[name]), BigInteger)
         for name in ("counted", "counted_bytes", "stored", "stored_bytes")
@@ -88,18 +112,43 @@ async def _compare(session: AsyncSession, project_id: int, public_id: str) -> li
         .order_by(both.c.dim, both.c.val)
     )
     return [
-        Difference(project_id=project_id, project_public_id=public_id, **row)
+        Difference(scope=scope, row_id=row_id, known_as=known_as, **row)
         for row in (await session.execute(compared)).mappings()
     ]
 
 
+def _counted_of_owner(owner_id: int) -> list[_Select]:
+    assets = select().select_from(Asset).where(Asset.owner_id == owner_id)
+    listed, fileless = assets.where(Asset.file_id.is_not(None)), assets.where(Asset.file_id.is_(None))
+    tags = listed.join(AssetTag, AssetTag.asset_id == Asset.id).join(Tag, Tag.id == AssetTag.tag_id)
+    both = Asset.client_id.is_not(None) & Asset.campaign_id.is_not(None)
+    is_media = Asset.persona_id.is_not(None) & Asset.type.in_(("image", "video"))
+    counted = [
+        _count(listed, "listed", Asset.type, size=Asset.size),
+        _count(tags, "tag", Tag.folded),
+        _count(listed.where(is_media), "media", _joined(Asset.persona_id, Asset.type), size=Asset.size),
+        _count(assets.where(both), "pair", _joined(Asset.client_id, Asset.campaign_id)),
+    ]
+    for kind in KINDS:
+        column = getattr(Asset, kind)
+        counted.append(_count(listed.where(column.is_not(None)), kind, cast(column, String)))
+        value = literal_column(f"'{kind}:'", String()) + cast(column, String)
+        counted.append(_count(fileless.where(column.is_not(None)), "fileless", value))
+    return counted
+
+
+def _joined(one: _Text, other: _Text) -> ColumnElement[str]:
+    return cast(one, String) + literal_column("':'", String()) + cast(other, String)
+
+
 def _counted(project_id: int) -> list[_Select]:
     assets = select().select_from(Asset).where(Asset.project_id == project_id)
-    tags = assets.join(AssetTag, AssetTag.asset_id == Asset.id).join(Tag, Tag.id == AssetTag.tag_id)
+    images = assets.where(Asset.type == "image")
+    tags = images.join(AssetTag, AssetTag.asset_id == Asset.id).join(Tag, Tag.id == AssetTag.tag_id)
     made = assets.join(Generation, Generation.asset_id == Asset.id)
     day = counters.day_of_generation()
     return [
-        _count(assets, "assets"),
+        _count(images, "assets"),
         _count(tags, "tag", Tag.folded, name=func.max(Tag.name)),
         _count(made, "status", Generation.status),
         _count(made.where(Generation.model != ""), "model", Generation.model),
@@ -131,14 +180,10 @@ def _count(
     return counted if val is None else counted.group_by(val)
 
 
-def _stored(project_id: int) -> _Select:
+def _stored(scope: Scope, row_id: int) -> _Select:
+    table = OwnerCounter if scope == "owner" else ProjectCounter
+    mine = OwnerCounter.owner_id == row_id if scope == "owner" else ProjectCounter.project_id == row_id
     stored: _Select = select(
-        ProjectCounter.dim,
-        ProjectCounter.val,
-        cast(null(), String),
-        literal(0),
-        literal(0),
-        ProjectCounter.n,
-        ProjectCounter.bytes,
+        table.dim, table.val, cast(null(), String), literal(0), literal(0), table.n, table.bytes
     )
-    return stored.where(ProjectCounter.project_id == project_id)
+    return stored.where(mine)

@@ -102,7 +102,19 @@ async def _add(session: AsyncSession, actor: Actor, new: NewAsset, file: Recorde
     asset_id: int = (await session.execute(_INSERT, values)).scalar_one()
     if new.tags:
         await _set_tags(session, actor.user_id, asset_id, new.tags)
-    added = counters.of_asset(owned.get("project_id"), new.tags, file.size if file else None)
+    added = counters.of_asset(
+        owned.get("project_id"), new.tags, file.size if file else None, is_image=new.type == "image"
+    )
+    added.add_all(
+        counters.of_owner(
+            actor.user_id,
+            type=new.type,
+            file_id=file.id if file else None,
+            size=file.size if file else 0,
+            tags=new.tags,
+            belonging=owned,
+        )
+    )
     counters.note(session, after=added)
     await index.put(
         session,

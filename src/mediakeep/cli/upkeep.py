@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from typing import Final
 
 import click
 
@@ -71,18 +72,21 @@ def gc() -> None:
 @click.command()
 @click.option("--fix", is_flag=True, help="Correct what differs.")
 def recount(*, fix: bool) -> None:
-    """Count anew what is in projects, and compare it with their statistics. Exit code 0 where nothing is wrong."""
+    """Count anew what users and projects have, and compare it with their counters. Exit code 0 where nothing is wrong."""
     differences = run_on_database(lambda database: count_anew(database, fix=fix))
     for one in differences:
-        click.echo(f"project {one.project_public_id}, {_counter(one)}{' (fixed)' if fix else ''}")
+        click.echo(f"{_SCOPES[one.scope]} {one.known_as}, {_counter(one)}{' (fixed)' if fix else ''}")
     click.echo("Nothing is wrong." if not differences else f"{len(differences)} counters differ.")
     sys.exit(bool(differences) and not fix)
+
+
+_SCOPES: Final = {"owner": "user", "project": "project"}
 
 
 def _counter(one: Difference) -> str:
     """What it counts, and how it differs."""
     what = f"{one.dim} {one.val}".rstrip()
-    if one.dim == "files":
+    if one.dim in {"files", "listed", "media"}:
         return f"{what}: {one.stored} of {one.stored_bytes} bytes, and there are {one.counted} of {one.counted_bytes}"
     return f"{what}: {one.stored}, and there are {one.counted}"
 

@@ -79,8 +79,12 @@ async def put_all(session: AsyncSession, documents: Iterable[Document]) -> None:
     if not given:
         return
     kept = await _prompts(session, [one.asset_id for one in given.values() if one.prompts is None])
-    rows = [_row(document, kept.get(id_, ""), session) for id_, document in sorted(given.items())]
-    await session.execute(_put_statement(session.get_bind().dialect.name), rows)
+    name = session.get_bind().dialect.name
+    rows = [
+        as_row(document, dialect_name=name, prompts=kept.get(id_, ""))
+        for id_, document in sorted(given.items())
+    ]
+    await session.execute(_put_statement(name), rows)
     texts = (row[field] for row in rows for field in _ROOM)
     await _add_terms(session, {word for text in texts for word in str(text).split(" ") if is_term(word)})
 
@@ -125,7 +129,8 @@ async def _prompts(session: AsyncSession, asset_ids: Sequence[int]) -> dict[int,
     return {row.asset_id: row.prompts for row in rows}
 
 
-def _row(document: Document, prompts: str, session: AsyncSession) -> dict[str, str | int | None]:
+def as_row(document: Document, *, dialect_name: str, prompts: str = "") -> dict[str, str | int | None]:
+    """An asset's row of `search_documents`; `prompts` are the words that it has, where the document leaves them."""
     separated: list[str] = []
     for tag in document.tags:
         separated += [*words(tag), GAP]
@@ -139,12 +144,11 @@ def _row(document: Document, prompts: str, session: AsyncSession) -> dict[str, s
     scope = [owner_scope(document.owner_id)]
     if document.project_id is not None:
         scope.append(project_scope(document.project_id))
-    is_sqlite = session.get_bind().dialect.name == "sqlite"
     return {
         "asset_id": document.asset_id,
         **{field: " ".join(each) for field, each in counted.items()},
         "scope": " ".join(scope),
-        "vector": None if is_sqlite else _vector(counted, scope),
+        "vector": None if dialect_name == "sqlite" else _vector(counted, scope),
     }
 
 
