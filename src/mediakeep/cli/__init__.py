@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mediakeep import __version__
 from mediakeep.cli.accounts import key, print_audit, user
+from mediakeep.cli.emulate import emulate
 from mediakeep.cli.server import migrate, serve, settings, worker
 from mediakeep.cli.tasks import tasks
 from mediakeep.cli.upkeep import fsck, gc, recount, reindex
@@ -41,6 +42,7 @@ for _command in (
     gc,
     recount,
     reindex,
+    emulate,
 ):
     _commands.add_command(_command)
 
