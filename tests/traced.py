@@ -17,7 +17,7 @@ from typing import Any
 import av
 
 from mediakeep.errors import MediakeepError
-from mediakeep.media import pool, waveform, worker
+from mediakeep.media import fork_server, waveform, worker
 from mediakeep.media.formats import get_format
 from mediakeep.media.limits import Limits
 from mediakeep.media.probe import probe
@@ -94,7 +94,7 @@ def trace(files: Iterable[TracedFile], folder: Path, limits: Limits, *, seconds:
     given = [getattr(limits, name) for name in Limits.__slots__]
     plan.write_text(json.dumps({"jobs": jobs, "limits": given, "seconds": seconds}))
     command = ["strace", "-f", "--seccomp-bpf", "-s", "4096", "-e", f"trace={_CALLS}", "-o", str(log)]
-    environment = {"PATH": os.environ["PATH"], **pool._VARIABLES}
+    environment = {"PATH": os.environ["PATH"], **fork_server._VARIABLES}
     run = subprocess.run(
         [*command, sys.executable, "-m", "tests.traced", str(plan)],
         cwd=ROOT,

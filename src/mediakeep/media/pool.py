@@ -7,17 +7,12 @@ import asyncio
 import heapq
 import itertools
 import logging
-import multiprocessing.forkserver as stdlib_forkserver
 import os
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from enum import IntEnum
-from multiprocessing.context import ForkServerContext, ForkServerProcess
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
@@ -26,6 +21,7 @@ from pebble.common.types import CONSTS
 from mediakeep import metrics
 from mediakeep.errors import Unavailable, UndecodableMedia
 from mediakeep.media import worker
+from mediakeep.media.fork_server import Context, fork_server
 
 if TYPE_CHECKING:  # a decode process knows nothing of settings
     from mediakeep.settings import Settings
@@ -34,16 +30,6 @@ T = TypeVar("T")
 
 MAX_JOBS_PER_PROCESS = 500  # what a library leaks ends with its process
 MAX_WAITING_RENDITIONS = 64
-
-# Nothing of the server's own environment, which holds its secrets.
-_KEPT_VARIABLES = ("PATH", "LANG", "TMPDIR")
-_VARIABLES = {
-    "VIPS_CONCURRENCY": "1",
-    "VIPS_BLOCK_UNTRUSTED": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MALLOC_ARENA_MAX": "2",
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +73,7 @@ class DecodePool:
 
     def start(self) -> None:
         """Start the processes. Call it early, before the server has many threads and connections."""
-        _fork_server.enter()
+        fork_server.enter()
         self._pool = self._started_pool()
 
     def close(self) -> None:
@@ -100,7 +86,7 @@ class DecodePool:
                 waiter.set_exception(Unavailable("The server is shutting down."))
         pool.stop()
         pool.join()
-        _fork_server.leave()
+        fork_server.leave()
 
     async def run(
         self,
@@ -193,11 +179,10 @@ class DecodePool:
             max_tasks=MAX_JOBS_PER_PROCESS,
             initializer=worker.lock_in,
             initargs=(self._memory_bytes,),
-            context=_Context(),
+            context=Context(),
         )
-        with _scrubbed_environment():
-            if not pool.active:  # asking starts it
-                raise Unavailable("The decoders do not start.")
+        if not pool.active:  # asking starts it
+            raise Unavailable("The decoders do not start.")
         return pool
 
     async def _enter(self, priority: Priority) -> None:
@@ -242,64 +227,3 @@ def _settle(job: Future[T], result: asyncio.Future[T]) -> None:
         result.set_exception(error)
     else:
         result.set_result(job.result())
-
-
-class _Process(ForkServerProcess):
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:  # noqa: N802 multiprocessing's name
-        with _bare_main():
-            return ForkServerProcess._Popen(process_obj)  # noqa: SLF001
-
-
-class _Context(ForkServerContext):
-    Process = _Process
-
-
-@contextmanager
-def _bare_main() -> Iterator[None]:
-    """An empty `__main__` while a process starts: it would import the server's own, with all its libraries."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
-def _scrubbed_environment() -> Iterator[None]:
-    """The fork server takes the environment it finds; there is no way to give it another."""
-    whole = dict(os.environ)
-    kept = {name: whole[name] for name in _KEPT_VARIABLES if name in whole}
-    try:
-        os.environ.clear()
-        os.environ.update(kept | _VARIABLES)
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(whole)
-
-
-class _ForkServer:
-    """Python's one fork server of this process, ended with the last pool that uses it."""
-
-    def __init__(self) -> None:
-        self._users = 0
-        self._lock = threading.Lock()
-
-    def enter(self) -> None:
-        with self._lock:
-            self._users += 1
-            with _scrubbed_environment():
-                stdlib_forkserver.set_forkserver_preload([__name__])
-                stdlib_forkserver.ensure_running()
-
-    def leave(self) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._users:
-                # Python itself ends it only with the whole process.
-                stdlib_forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001
-
-
-_fork_server = _ForkServer()
