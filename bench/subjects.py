@@ -206,16 +206,19 @@ def _prepare_account(folder: Path, environment: Mapping[str, str]) -> str:
     data, key = template / "data", template / "key.txt"
     if not key.is_file():
         template.mkdir()
-        settings = {**environment, "MEDIAKEEP_DATA": str(data)}
-        _command(
-            settings, "user", "add", "bench@example.com", "--password-stdin", given="correct horse battery\n"
-        )
-        key.write_text(_command(settings, "key", "create", "bench@example.com"))
+        key.write_text(add_account({**environment, "MEDIAKEEP_DATA": str(data)}))
     shutil.copytree(data, environment["MEDIAKEEP_DATA"])
     return key.read_text()
 
 
-def _command(environment: Mapping[str, str], *words: str, given: str = "") -> str:
+def add_account(environment: Mapping[str, str]) -> str:
+    """Add an account to a library, which is made where there is none; returns the text of an API key for it."""
+    password = "correct horse battery\n"
+    run_command(environment, "user", "add", "bench@example.com", "--password-stdin", given=password)
+    return run_command(environment, "key", "create", "bench@example.com")
+
+
+def run_command(environment: Mapping[str, str], *words: str, given: str = "") -> str:
     done = subprocess.run(
         [sys.executable, "-m", "mediakeep", *words],
         env=own_environment(environment),

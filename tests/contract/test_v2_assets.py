@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from mediakeep.assets import queries
+from mediakeep.assets import lists, plans
 from mediakeep.collections.models import Client
 from mediakeep.tasks.worker import drain
 from tests.samples import films, papers, pictures
@@ -146,9 +146,41 @@ async def test_a_list_can_be_narrowed_to_words(upload, names, stranger, q, expec
     assert await names(q=q) == expected
 
 
+@pytest.fixture
+def few_are_many(monkeypatch):
+    """Sets how many matches are many, and how many are counted."""
+
+    def few_are_many(many=5000, *, counted=10_001):
+        monkeypatch.setattr(plans, "MANY", many)
+        monkeypatch.setattr(plans, "MOST_COUNTED", counted)
+        lists._list_queries.cache_clear()
+
+    yield few_are_many
+    lists._list_queries.cache_clear()
+
+
+@pytest.mark.parametrize("counted", [2, 3, 10_001])
+@pytest.mark.parametrize("order", ["desc", "asc"])
+async def test_pages_of_what_holds_a_word_are_in_the_order_of_time(
+    upload, owner, few_are_many, order, counted
+):
+    """Also where there are more than are counted: then the total grows, and the links lead to the end or just beyond."""
+    few_are_many(counted=counted)
+    for name in ("dragon 1.jpg", "dragon 2.jpg", "other.jpg", "dragon 3.jpg", "dragon 4.jpg"):
+        await upload(file_name=name)
+    seen, address = [], f"{LIST}?q=dragon&sort_order={order}&limit=1"
+    while address:
+        answer = await owner.get(address)
+        seen += [one["name"] for one in answer.json()]
+        assert len(seen) <= int(answer.headers["x-total-count"]) <= 4 + (counted < 4)
+        address = answer.links.get("next", {}).get("url")
+    expected = [f"dragon {number}.jpg" for number in (1, 2, 3, 4)]
+    assert seen == (expected if order == "asc" else expected[::-1])
+
+
 @pytest.mark.parametrize("many", [1, 5000])
-async def test_words_leave_the_order_and_the_total_as_they_are(upload, owner, monkeypatch, many):
-    monkeypatch.setattr(queries, "_MANY", many)
+async def test_words_leave_the_order_and_the_total_as_they_are(upload, owner, few_are_many, many):
+    few_are_many(many)
     for name in ("b dragon.jpg", "c dragon.jpg", "a dragon.jpg", "d.jpg"):
         await upload(file_name=name)
     query = {"q": "dragon", "sort_by": "name", "sort_order": "asc", "limit": 2, "offset": 1}
@@ -164,8 +196,10 @@ async def test_a_list_can_be_narrowed_to_a_client(upload, names, client_id):
 
 
 @pytest.mark.parametrize("many", [1, 5000])
-async def test_words_and_other_filters_narrow_together(upload, names, client_id, stranger, monkeypatch, many):
-    monkeypatch.setattr(queries, "_MANY", many)
+async def test_words_and_other_filters_narrow_together(
+    upload, names, client_id, stranger, few_are_many, many
+):
+    few_are_many(many)
     await upload(file_name="dragon a.jpg", clientId=client_id)
     await upload(file_name="dragon b.jpg", tags="red", clientId=client_id)
     await upload(file_name="castle.jpg", tags="red", clientId=client_id)

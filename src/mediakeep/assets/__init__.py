@@ -1,5 +1,5 @@
 """Named things that users own."""
 
-from mediakeep.assets import queries, served, service
+from mediakeep.assets import lists, queries, served, service
 
-__all__ = ["queries", "served", "service"]
+__all__ = ["lists", "queries", "served", "service"]

@@ -4,7 +4,7 @@ Of an owner's assets, those that lists show (they have a file) are counted by ty
 each collection that they belong to (its column's name, and the row's id); `media` are the images and videos of personas
 by persona and type. Those without a file are counted by collection alone (`fileless`), and what belongs to a client and
 to a campaign by both (`pair`), so that what belongs to either can be told. Of a project, its image assets are counted
-(`assets`), their tags (`tag`) and generations (`status`, `model`, `day`, …), and all of its files (`files`).
+(`assets`), those with generations (`generated`), tags (`tag`) and generations (`status`, `model`, `day`, …), and all of its files (`files`).
 """
 
 import random
@@ -123,6 +123,14 @@ def of_owner_of(asset: Asset) -> Counts:
     )
 
 
+def of_generated(asset: Asset) -> Counts:
+    """What an asset adds to its project by having generations at all."""
+    counts = Counts()
+    if asset.project_id is not None and asset.generation_count:
+        counts.add(("project", asset.project_id, "generated", ""), 1)
+    return counts
+
+
 def of_generation(
     project_id: int | None, *, status: str, model: str, created_at: datetime, size: int | None
 ) -> Counts:
@@ -143,6 +151,7 @@ async def weigh(session: AsyncSession, assets: Sequence[Asset]) -> Counts:
     with_generations = [asset.id for asset in counted if asset.generation_count]
     sizes = await _own_sizes(session, with_generations)
     for asset in counted:
+        counts.add_all(of_generated(asset))
         # Without generations, what is shown is the asset's own file.
         shown = None if asset.file_id is None else asset.size
         own = sizes.get(asset.id) if asset.generation_count else shown

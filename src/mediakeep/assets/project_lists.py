@@ -1,21 +1,44 @@
 """Selects over the image assets of projects, which may have no file yet. Each begins with who asks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Select,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 
 from mediakeep.accounts.actor import Actor
 from mediakeep.accounts.models import gone_users
-from mediakeep.assets.models import Asset, AssetTag, Tag
-from mediakeep.assets.queries import Page, Shape, Told, not_gone
+from mediakeep.assets.models import Asset, AssetTag, OwnerCounter, ProjectCounter
+from mediakeep.assets.plans import (
+    IN_ORDER,
+    NEWEST,
+    best_way,
+    best_way_with_words,
+    count_matching,
+    counted,
+    fewest,
+    newest_of,
+    passed_over,
+    total_of,
+)
+from mediakeep.assets.queries import Page, Shape, Told, is_tagged, none_is_gone, not_gone, tag_of
 from mediakeep.assets.text import fold
 from mediakeep.collections.models import Project
 from mediakeep.db import Database, HotQuery
-from mediakeep.db.base import as_public_id
+from mediakeep.db.base import as_public_id, table_of
 from mediakeep.db.hot import Value
 from mediakeep.errors import NotFound
 from mediakeep.index import query as index
@@ -74,7 +97,7 @@ async def list_json(
     shape: Shape,
     told: Told,
 ) -> tuple[str, int]:
-    """A page of a project's image assets as a JSON array, and how many there are in all."""
+    """A page of a project's image assets as a JSON array, and how many there are in all (see `plans.total_of`)."""
     given = filters.values()
     if any("\0" in value for value in given.values() if isinstance(value, str)):
         return "[]", 0  # no text in the database holds one
@@ -82,25 +105,35 @@ async def list_json(
         terms = index.parse(filters.search, as_prefixes=True)
         if not terms:
             return "[]", 0
-        spelt = index.spell(
-            database.dialect_name, terms, fields=("name", "description"), scope=project_scope(project_id)
-        )
+        scope = project_scope(project_id)
+        spelt = index.spell(database.dialect_name, terms, fields=("name", "description"), scope=scope)
         given["matching"] = spelt.matching
     values = {**given, **vars(told), "project_id": project_id, "limit": page.limit, "offset": page.offset}
-    query, count = _queries(
-        database.dialect_name,
-        shape,
-        tuple(given),
-        filters.any_tag,
-        filters.has_generations,
-        sort_by,
-        page.descending,
+    way = _Way(
+        names=tuple(given),
+        tags=len(filters.tags),
+        any_tag=filters.any_tag,
+        has_generations=filters.has_generations,
+        sort_by=sort_by,
+        descending=page.descending,
     )
+    known = await _know(database, way, values)
+    if known.is_empty:
+        return "[]", 0
+    values |= known.row_ids
+    matching = None
+    if "matching" in given and sort_by != "created_at":
+        matching = await count_matching(database, given["matching"])
+    lead = _lead(known, way, page, matching=matching)
+    way = replace(way, lead=lead, count_lead=_count_lead(known, way), is_counted=known.total is not None)
+    query, count = _queries(database.dialect_name, shape, way)
     rows = await database.fetch(query, values)
-    if rows or not page.offset:
-        total = rows[0][0] if rows else 0
-    else:  # past the end, where no row tells
-        total = (await database.fetch(count, {**given, "project_id": project_id}))[0][0]
+    total = known.total
+    if total is None:
+        # Past the end no row tells.
+        past_end = not rows and page.offset
+        total = (await database.fetch(count, values))[0][0] if past_end else rows[0][0] if rows else 0
+        total = total_of(total, offset=page.offset, shown=len(rows), limit=page.limit)
     return "[" + ",".join(row[1] for row in rows) + "]", total
 
 
@@ -125,52 +158,171 @@ async def show(session: Any, row_ids: Sequence[int], *, shape: Shape, told: Told
     return {row_id: str(text) for row_id, text in rows}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """A list, and how it is found: the leads are ways of `plans`, or "newest" for the newest matches of many."""
+
+    names: tuple[str, ...]
+    tags: int
+    any_tag: bool
+    has_generations: bool | None
+    sort_by: SortBy
+    descending: bool
+    lead: str = IN_ORDER
+    count_lead: str = IN_ORDER
+    #: Whether the caller knows the total.
+    is_counted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """What counters and indexes say of a list before it is read."""
+
+    #: The rows of the tags, by parameter.
+    row_ids: dict[str, Value]
+    is_empty: bool
+    #: All image assets of the project, how many of them each filter leaves, and how many rows its index gives.
+    assets: int
+    left: dict[str, int]
+    reached: dict[str, int]
+    #: How many are in the list, where that is known.
+    total: int | None
+
+
+async def _know(database: Database, way: _Way, values: dict[str, Value]) -> _Known:
+    [(is_gone, assets, generated, *found)] = await database.fetch(_known_query(way.tags), values)
+    rows = [found[at : at + 3] for at in range(0, len(found), 3)]
+    row_ids: dict[str, Value] = {f"tag_{at}_row": row_id for at, (row_id, _, _) in enumerate(rows)}
+    missing = sum(row_id is None for row_id, _, _ in rows)
+    left, reached = {}, {}
+    if rows and not way.any_tag:
+        left = {f"tag_{at}": in_project for at, (_, in_project, _) in enumerate(rows)}
+        reached = {f"tag_{at}": of_owner for at, (_, _, of_owner) in enumerate(rows)}
+    total = None
+    if not is_gone and len(way.names) == way.tags:
+        if way.has_generations is None:
+            total = assets if not rows else left["tag_0"] if len(left) == 1 else None
+        elif not rows:
+            total = generated if way.has_generations else assets - generated
+    if way.has_generations is not None:
+        left["generations"] = generated if way.has_generations else assets - generated
+    return _Known(
+        row_ids=row_ids,
+        is_empty=bool(missing and (missing == len(rows) or not way.any_tag)),
+        assets=assets,
+        left=left,
+        reached=reached,
+        total=total,
+    )
+
+
+@lru_cache(maxsize=128)
+def _known_query(tags: int) -> HotQuery:
+    """One row: whether anything is being deleted, how many image assets the project has and how many with generations, and
+    of each tag its row and numbers.
+    """
+    project_id = bindparam("project_id", type_=Asset.id.type)
+    owner_id = select(Project.owner_id).where(Project.id == project_id).scalar_subquery()
+
+    def in_project(dim: str, val: ColumnElement[Any]) -> ColumnElement[int]:
+        counters = [
+            ProjectCounter.project_id == project_id,
+            ProjectCounter.dim == dim,
+            ProjectCounter.val == val,
+        ]
+        return func.coalesce(select(ProjectCounter.n).where(*counters).scalar_subquery(), 0)
+
+    none: ColumnElement[str] = literal_column("''")
+    columns: list[Any] = [~none_is_gone(), in_project("assets", none), in_project("generated", none)]
+    for at in range(tags):
+        folded = bindparam(f"tag_{at}", type_=ProjectCounter.val.type)
+        of_owner = select(cast(func.coalesce(func.sum(OwnerCounter.n), 0), BigInteger)).where(
+            OwnerCounter.owner_id == owner_id, OwnerCounter.dim == "tag", OwnerCounter.val == folded
+        )
+        columns += [tag_of(owner_id, f"tag_{at}"), in_project("tag", folded), of_owner.scalar_subquery()]
+    return HotQuery(select(*columns))
+
+
+def _lead(known: _Known, way: _Way, page: Page, *, matching: int | None) -> str:
+    needed = page.offset + page.limit
+    if any(name.startswith("created_") for name in way.names):
+        needed *= 2  # nothing tells how many those are
+    if "matching" not in way.names:
+        return best_way(known.assets, known.left, needed=needed, reached=known.reached)
+    end = page.offset + page.limit
+    return best_way_with_words(known.assets, known.reached, matching=matching, page_end=end, needed=needed)
+
+
+def _count_lead(known: _Known, way: _Way) -> str:
+    if "matching" in way.names and not known.reached:
+        return "q"
+    return fewest({**known.reached, IN_ORDER: known.assets})
+
+
 @lru_cache(maxsize=512)
-def _queries(
-    dialect_name: str,
-    shape: Shape,
-    names: tuple[str, ...],
-    any_tag: bool,
-    has_generations: bool | None,
-    sort_by: SortBy,
-    descending: bool,
-) -> tuple[HotQuery, HotQuery]:
-    conditions: list[ColumnElement[bool]] = [
-        Asset.project_id == bindparam("project_id", type_=Asset.id.type),
-        Asset.type == "image",
-        not_gone(),
-    ]
-    if "matching" in names:
-        matching = index.matching(dialect_name)
-        found = select(matching.asset_id).select_from(matching.source).where(matching.condition)
-        conditions.append(Asset.id.in_(found))
-    tagged = [_tagged(name) for name in names if name.startswith("tag_")]
-    conditions += [or_(*tagged)] if tagged and any_tag else tagged
-    if has_generations is not None:
-        conditions.append(Asset.generation_count > 0 if has_generations else Asset.generation_count == 0)
-    if "created_after" in names:
-        conditions.append(Asset.created_at > bindparam("created_after", type_=Asset.created_at.type))
-    if "created_before" in names:
-        conditions.append(Asset.created_at < bindparam("created_before", type_=Asset.created_at.type))
-    columns = (getattr(Asset, sort_by), Asset.id)
-    order = [column.desc() if descending else column.asc() for column in columns]
-    count = select(func.count()).select_from(Asset).where(*conditions)
+def _queries(dialect_name: str, shape: Shape, way: _Way) -> tuple[HotQuery, HotQuery]:
+    """A page, each row with the total unless that is known, and the total."""
+    count = counted(_matching(dialect_name, way, way.count_lead, literal_column("1").label("one")))
+    columns = (getattr(Asset, way.sort_by), Asset.id)
+    order = [column.desc() if way.descending else column.asc() for column in columns]
     # The page's ids come from the index alone; only those rows are then read and joined.
-    page = select(Asset.id).where(*conditions).order_by(*order)
+    if way.lead == NEWEST:
+        page = newest_of(
+            _matching(dialect_name, way, way.lead, Asset.id, Asset.created_at), dialect_name, way.descending
+        )
+    else:
+        page = _matching(dialect_name, way, way.lead, Asset.id).order_by(*order)
     page = page.limit(bindparam("limit", type_=Asset.id.type)).offset(
         bindparam("offset", type_=Asset.id.type)
     )
     wanted = page.subquery()
-    listed = _joined(count.scalar_subquery().label("total"), shape.json)
+    total: ColumnElement[int] = literal_column("0") if way.is_counted else count.scalar_subquery()
+    if way.lead == NEWEST:
+        total = wanted.c.total
+    listed = _joined(total.label("total"), shape.json)
     listed = listed.join(wanted, wanted.c.id == Asset.id).order_by(*order)
-    scans = "matching" in names
-    return HotQuery(listed, is_scan=scans), HotQuery(count, is_scan=scans)
+    is_scan = bool(way.names) or way.has_generations is not None
+    return HotQuery(listed, is_scan=is_scan), HotQuery(count, is_scan=is_scan)
 
 
-def _tagged(name: str) -> ColumnElement[bool]:
-    tag = select(AssetTag.asset_id).join(Tag, Tag.id == AssetTag.tag_id)
-    folded = Tag.folded == bindparam(name, type_=Tag.folded.type)
-    return Asset.id.in_(tag.where(folded, Tag.owner_id == Asset.owner_id))
+def _matching(dialect_name: str, way: _Way, lead: str, *columns: Any) -> Select[Any]:
+    """The assets of a list, in no order, in a form that begins with `lead`."""
+    source: FromClause = table_of(Asset)
+    project_id = Asset.project_id if lead == IN_ORDER else passed_over(Asset.project_id, dialect_name)
+    narrowed = [
+        project_id == bindparam("project_id", type_=Asset.id.type),
+        Asset.type == literal_column("'image'"),
+        not_gone(),
+    ]
+    tag_ids = [bindparam(f"tag_{at}_row", type_=Asset.id.type) for at in range(way.tags)]
+    if way.any_tag and tag_ids:
+        narrowed.append(exists().where(AssetTag.asset_id == Asset.id, AssetTag.tag_id.in_(tag_ids)))
+    else:
+        for at, tag_id in enumerate(tag_ids):
+            if lead == f"tag_{at}":
+                source = table_of(AssetTag).join(
+                    source, Asset.id == passed_over(AssetTag.asset_id, dialect_name)
+                )
+                narrowed.append(AssetTag.tag_id == tag_id)
+            else:
+                narrowed.append(is_tagged(tag_id))
+    if "matching" in way.names:
+        engine = index.matching(dialect_name)
+        if lead in {"q", NEWEST}:
+            source = engine.source.join(source, Asset.id == engine.joined_id)
+            narrowed.append(engine.condition)
+        else:
+            found = select(engine.asset_id).select_from(engine.source).where(engine.condition)
+            narrowed.append(Asset.id.in_(found))
+    if way.has_generations is not None:
+        count = passed_over(Asset.generation_count, dialect_name)
+        zero: ColumnElement[int] = literal_column("0")
+        narrowed.append(count > zero if way.has_generations else count == zero)
+    if "created_after" in way.names:
+        narrowed.append(Asset.created_at > bindparam("created_after", type_=Asset.created_at.type))
+    if "created_before" in way.names:
+        narrowed.append(Asset.created_at < bindparam("created_before", type_=Asset.created_at.type))
+    return select(*columns).select_from(source).where(*narrowed)
 
 
 @lru_cache(maxsize=16)

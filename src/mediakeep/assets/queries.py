@@ -1,7 +1,7 @@
 """Selects over assets. Each begins with who asks."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import lru_cache
@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from sqlalchemy import (
     ColumnElement,
-    FromClause,
     Select,
     Text,
     and_,
@@ -19,27 +18,21 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    union,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.accounts.actor import Actor
 from mediakeep.accounts.models import gone_users
-from mediakeep.assets.models import Asset, AssetTag, Tag
+from mediakeep.assets.models import Asset, AssetTag, OwnerCounter, Tag
 from mediakeep.assets.text import fold
 from mediakeep.collections.models import Campaign, Client, Project
-from mediakeep.collections.service import KINDS, KindName, as_row_value
+from mediakeep.collections.service import KINDS, Kind, KindName, as_row_value
 from mediakeep.db import Database, HotQuery
-from mediakeep.db.base import as_public_id, table_of
+from mediakeep.db.base import as_public_id
 from mediakeep.db.hot import Value
 from mediakeep.db.ids import among, is_among
 from mediakeep.errors import NotFound
 from mediakeep.files.models import File
-from mediakeep.index import query as index
-from mediakeep.index.service import owner_scope
-
-#: So many assets that hold a word are many.
-_MANY = 5000
 
 SortBy = Literal["created_at", "updated_at", "name", "size"]
 
@@ -121,56 +114,21 @@ def not_gone() -> ColumnElement[bool]:
 
     There are hardly ever any: that is looked up once a statement, and spares the look at each row.
     """
-    some_are_gone = [gone_users().exists()]
     belongs_to_none = [Asset.owner_id.not_in(gone_users())]
     for column, kind in KINDS.items():
-        gone = select(kind.table.id).where(kind.table.gone_at.is_not(None))
         referring = getattr(Asset, column)
-        some_are_gone.append(gone.exists())
-        belongs_to_none.append(referring.is_(None) | referring.not_in(gone))
-    none_is_gone = ~select(or_(*some_are_gone).label("some")).scalar_subquery()
-    return none_is_gone | and_(*belongs_to_none)
+        belongs_to_none.append(referring.is_(None) | referring.not_in(_gone(kind)))
+    return none_is_gone() | and_(*belongs_to_none)
 
 
-async def list_json(
-    database: Database,
-    actor: Actor,
-    filters: Filters,
-    page: Page,
-    *,
-    shape: Shape,
-    told: Told,
-    everyones: bool = False,
-) -> tuple[str, int]:
-    """A page of assets as a JSON array, and how many there are in all.
+def none_is_gone() -> ColumnElement[bool]:
+    """Whether no collection and no user is being deleted."""
+    some_are_gone = [gone_users().exists(), *(_gone(kind).exists() for kind in KINDS.values())]
+    return ~select(or_(*some_are_gone).label("some")).scalar_subquery()
 
-    Somebody else's collection or tag gives an empty list. Raises `PermissionDenied` for `everyones` unless an admin asks.
-    """
-    if everyones:
-        actor.require("admin")
-    if any("\0" in value for _, value in filters.given() if isinstance(value, str)):
-        return "[]", 0  # no text in the database holds one
-    values = dict(parameters(filters), **vars(told), limit=page.limit, offset=page.offset)
-    if not everyones:
-        values["owner_id"] = actor.user_id
-    matches: Literal["few", "many"] | None = None
-    if filters.q is not None:
-        scope = "" if everyones else owner_scope(actor.user_id)
-        values["matching"] = _spelt(database, filters.q, scope)
-        if not values["matching"]:
-            return "[]", 0
-        some = await database.fetch(_some_query(database.dialect_name), {**values, "most": _MANY})
-        matches = "few" if len(some) < _MANY else "many"
-    names = tuple(name for name, _ in filters.given())
-    query, count = _list_queries(
-        database.dialect_name, shape, names, page.sort_by, page.descending, everyones, matches
-    )
-    rows = await database.fetch(query, values)
-    if rows or not page.offset:
-        total = rows[0][0] if rows else 0
-    else:  # past the end, where no row tells
-        total = (await database.fetch(count, values))[0][0]
-    return "[" + ",".join(_shown(row[1:], actor) for row in rows) + "]", total
+
+def _gone(kind: Kind) -> Select[int]:
+    return select(kind.table.id).where(kind.table.gone_at.is_not(None))
 
 
 async def get_json(database: Database, actor: Actor, public_id: str, *, shape: Shape, told: Told) -> str:
@@ -183,7 +141,7 @@ async def get_json(database: Database, actor: Actor, public_id: str, *, shape: S
     rows = await database.fetch(_one_query(shape, actor.is_admin), values)
     if not rows:
         raise NotFound("Asset not found")
-    return _shown(rows[0], actor)
+    return shown_json(rows[0], actor)
 
 
 async def json_by_id(
@@ -192,7 +150,7 @@ async def json_by_id(
     """Assets as JSON by their row ids, those that are there; the caller has checked whose they are."""
     values = {**vars(told), "ids": among(asset_ids)}
     rows = await database.fetch(_by_id_query(shape), values)
-    return {row[0]: _shown(row[1:], actor) for row in rows}
+    return {row[0]: shown_json(row[1:], actor) for row in rows}
 
 
 async def show(session: AsyncSession, actor: Actor, asset_id: int, *, shape: Shape, told: Told) -> str:
@@ -204,25 +162,53 @@ async def show(session: AsyncSession, actor: Actor, asset_id: int, *, shape: Sha
     row = shown.one_or_none()
     if row is None:
         raise NotFound("Asset not found")
-    return _shown(row, actor)
+    return shown_json(row, actor)
 
 
 async def count_by_collection(
     session: AsyncSession, kind: KindName, row_ids: Sequence[int]
 ) -> dict[int, int]:
-    """How many assets deleting each of these collections would take along; those with none are left out."""
-    direct = select(getattr(Asset, kind).label("row_id"), Asset.id).where(getattr(Asset, kind).in_(row_ids))
+    """How many assets deleting each of these collections would take along, by the counters."""
+    table = KINDS[kind].table
+    owners = list(await session.scalars(select(table.owner_id).where(table.id.in_(row_ids)).distinct()))
+    wanted: dict[tuple[str, str], int] = {(kind, str(id_)): id_ for id_ in row_ids}
+    wanted |= {("fileless", f"{kind}:{id_}"): id_ for id_ in row_ids}
+    counts = await _sums(session, owners, wanted)
     if kind == "client_id":
         # An asset of a client's campaign goes with the client, and counts once if it belongs to both.
-        through = select(Campaign.client_id, Asset.id).join(Campaign, Campaign.id == Asset.campaign_id)
-        belonging = union(direct, through.where(Campaign.client_id.in_(row_ids))).subquery()
-    else:
-        belonging = direct.subquery()
-    counts = select(belonging.c.row_id, func.count().label("assets")).group_by(belonging.c.row_id)
-    return {row.row_id: row.assets for row in await session.execute(counts)}
+        campaigns = select(Campaign.id, Campaign.client_id).where(Campaign.client_id.in_(row_ids))
+        of = {row.id: row.client_id for row in await session.execute(campaigns)}
+        through = {("campaign_id", str(id_)): client_id for id_, client_id in of.items()}
+        through |= {("fileless", f"campaign_id:{id_}"): client_id for id_, client_id in of.items()}
+        both = {("pair", f"{client_id}:{id_}"): client_id for id_, client_id in of.items()}
+        for sums, sign in (
+            (await _sums(session, owners, through), 1),
+            (await _sums(session, owners, both), -1),
+        ):
+            for id_, number in sums.items():
+                counts[id_] = counts.get(id_, 0) + sign * number
+    return counts
 
 
-def _shown(row: Sequence[Any], actor: Actor) -> str:
+async def _sums(
+    session: AsyncSession, owner_ids: Sequence[int], wanted: Mapping[tuple[str, str], int]
+) -> dict[int, int]:
+    """Owners' counters, by (dim, val), added up under what `wanted` has for them."""
+    found: dict[int, int] = {}
+    by_dim: dict[str, list[str]] = {}
+    for dim, val in wanted:
+        by_dim.setdefault(dim, []).append(val)
+    for dim, vals in by_dim.items():
+        sums = select(OwnerCounter.val, func.sum(OwnerCounter.n).label("n"))
+        sums = sums.where(OwnerCounter.owner_id.in_(owner_ids), OwnerCounter.dim == dim)
+        sums = sums.where(OwnerCounter.val.in_(vals)).group_by(OwnerCounter.val)
+        for row in await session.execute(sums):
+            id_ = wanted[dim, row.val]
+            found[id_] = found.get(id_, 0) + int(row.n)
+    return found
+
+
+def shown_json(row: Sequence[Any], actor: Actor) -> str:
     """The row's JSON with its metadata, from (owner, JSON[, facts, metadata])."""
     owner_id, text, *rest = row
     if not rest:
@@ -238,11 +224,13 @@ def _shown(row: Sequence[Any], actor: Actor) -> str:
 
 def conditions(names: Sequence[str], *, everyones: bool) -> list[ColumnElement[bool]]:
     """What every read begins with, and the filters of those names (`Filters.given`) but `q`; see `parameters`."""
-    narrowed = [_condition(name, everyones=everyones) for name in names if not _is_other(name)]
+    narrowed = [condition_of(name, everyones=everyones) for name in names if not _is_other(name)]
+    return [*narrowed, *of_types(names), *visible(everyones=everyones)]
+
+
+def of_types(names: Sequence[str]) -> list[ColumnElement[bool]]:
     types = [bindparam(name, type_=Asset.type.type) for name in names if name.startswith("types_")]
-    if types:
-        narrowed.append(or_(*(Asset.type == one for one in types)))
-    return [*narrowed, *visible(everyones=everyones)]
+    return [or_(*(Asset.type == one for one in types))] if types else []
 
 
 def parameters(filters: Filters) -> Iterator[tuple[str, Value]]:
@@ -260,54 +248,7 @@ def _is_other(name: str) -> bool:
     return name == "q" or name.startswith("types_")
 
 
-def _spelt(database: Database, q: str, scope: str) -> str:
-    terms = index.parse(q, as_prefixes=True)
-    fields: tuple[index.Field, ...] = ("name", "tags", "description")
-    return index.spell(database.dialect_name, terms, fields=fields, scope=scope).matching if terms else ""
-
-
-@lru_cache(maxsize=256)
-def _list_queries(
-    dialect_name: str,
-    shape: Shape,
-    names: tuple[str, ...],
-    sort_by: SortBy,
-    descending: bool,
-    everyones: bool,
-    matches: Literal["few", "many"] | None,
-) -> tuple[HotQuery, HotQuery]:
-    """A page and the count. Of few `matches` each is looked at; for many the list is gone through in its order."""
-    narrowed = [Asset.file_id.is_not(None), *conditions(names, everyones=everyones)]
-    source: FromClause = table_of(Asset)
-    if matches:
-        engine = index.matching(dialect_name)
-        if matches == "few":
-            source = engine.source.join(Asset, Asset.id == engine.joined_id)
-            narrowed.append(engine.condition)
-        else:
-            found = select(engine.asset_id).select_from(engine.source).where(engine.condition)
-            narrowed.append(Asset.id.in_(found))
-    columns = (getattr(Asset, sort_by), Asset.id)
-    order = [column.desc() if descending else column.asc() for column in columns]
-    count = select(func.count()).select_from(source).where(*narrowed)
-    # The page's ids come from the index alone; only those rows are then read and joined.
-    page = select(Asset.id).select_from(source).where(*narrowed).order_by(*order)
-    page = page.limit(bindparam("limit", type_=File.id.type)).offset(bindparam("offset", type_=File.id.type))
-    wanted = page.subquery()
-    listed = _joined(count.scalar_subquery().label("total"), *_columns(shape))
-    scans = matches is not None
-    page_query = listed.join(wanted, wanted.c.id == Asset.id).order_by(*order)
-    return HotQuery(page_query, is_scan=scans), HotQuery(count, is_scan=scans)
-
-
-@lru_cache(maxsize=2)
-def _some_query(dialect_name: str) -> HotQuery:
-    matching = index.matching(dialect_name)
-    found = select(matching.asset_id).select_from(matching.source).where(matching.condition)
-    return HotQuery(found.limit(bindparam("most", type_=Asset.id.type)), is_scan=True)
-
-
-def _condition(name: str, *, everyones: bool) -> ColumnElement[bool]:
+def condition_of(name: str, *, everyones: bool) -> ColumnElement[bool]:
     if name in KINDS:
         kind = KINDS[name]
         mine = select(kind.table.id).where(
@@ -326,31 +267,40 @@ def _condition(name: str, *, everyones: bool) -> ColumnElement[bool]:
 
 def has_tag(name: str, *, everyones: bool) -> ColumnElement[bool]:
     """Whether the asset has the tag that the parameter `name` is, folded."""
-    tagged = select(AssetTag.asset_id).join(Tag, Tag.id == AssetTag.tag_id)
-    tagged = tagged.where(Tag.folded == bindparam(name, type_=Tag.folded.type))
-    if not everyones:
-        tagged = tagged.where(Tag.owner_id == bindparam("owner_id", type_=Asset.owner_id.type))
-    return Asset.id.in_(tagged)
+    owner_id = Asset.owner_id if everyones else bindparam("owner_id", type_=Asset.owner_id.type)
+    return is_tagged(tag_of(owner_id, name))
+
+
+def tag_of(owner_id: Any, name: str) -> ColumnElement[int]:
+    """The row id of an owner's tag that the parameter `name` is, folded."""
+    folded = Tag.folded == bindparam(name, type_=Tag.folded.type)
+    return select(Tag.id).where(folded, Tag.owner_id == owner_id).scalar_subquery()
+
+
+def is_tagged(tag_id: ColumnElement[int]) -> ColumnElement[bool]:
+    # A value of each row, not EXISTS, which PostgreSQL turns into a join with all that have the tag.
+    link = select(AssetTag.tag_id).where(AssetTag.tag_id == tag_id, AssetTag.asset_id == Asset.id)
+    return link.correlate(Asset).scalar_subquery().is_not(None)
 
 
 @lru_cache(maxsize=16)
 def _show_statement(shape: Shape) -> Select[Any]:
-    return _joined(*_columns(shape)).where(Asset.id == bindparam("asset_id", type_=Asset.id.type))
+    return joined(*columns_of(shape)).where(Asset.id == bindparam("asset_id", type_=Asset.id.type))
 
 
 @lru_cache(maxsize=16)
 def _by_id_query(shape: Shape) -> HotQuery:
-    return HotQuery(_joined(Asset.id, *_columns(shape)).where(is_among(Asset.id, "ids"), not_gone()))
+    return HotQuery(joined(Asset.id, *columns_of(shape)).where(is_among(Asset.id, "ids"), not_gone()))
 
 
 @lru_cache(maxsize=16)
 def _one_query(shape: Shape, everyones: bool) -> HotQuery:
     mine = visible(everyones=everyones)
     asked = Asset.public_id == bindparam("public_id", type_=Asset.public_id.type)
-    return HotQuery(_joined(*_columns(shape)).where(asked, *mine))
+    return HotQuery(joined(*columns_of(shape)).where(asked, *mine))
 
 
-def _columns(shape: Shape) -> list[Any]:
+def columns_of(shape: Shape) -> list[Any]:
     return [
         Asset.owner_id,
         shape.json,
@@ -358,7 +308,7 @@ def _columns(shape: Shape) -> list[Any]:
     ]
 
 
-def _joined(*columns: Any) -> Select[Any]:
+def joined(*columns: Any) -> Select[Any]:
     statement: Select[Any] = select(*columns).select_from(Asset).join(File, File.id == Asset.file_id)
     return (
         statement.outerjoin(Client, Client.id == Asset.client_id)

@@ -149,6 +149,7 @@ def _counted(project_id: int) -> list[_Select]:
     day = counters.day_of_generation()
     return [
         _count(images, "assets"),
+        _count(images.where(Asset.generation_count > 0), "generated"),
         _count(tags, "tag", Tag.folded, name=func.max(Tag.name)),
         _count(made, "status", Generation.status),
         _count(made.where(Generation.model != ""), "model", Generation.model),

@@ -112,7 +112,9 @@ READER_PRAGMAS = (
     "query_only = ON",
     "busy_timeout = 5000",
     f"cache_size = -{4 * 1024}",
-    f"mmap_size = {256 << 20}",
+    # As much as SQLite takes (SQLITE_MAX_MMAP_SIZE): beyond it each page is a system call and a copy. What is mapped
+    # is the system's page cache, not memory of the process's own.
+    f"mmap_size = {0x7FFF0000}",
 )
 
 

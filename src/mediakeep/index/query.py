@@ -6,9 +6,9 @@ words, operators of the engines among it, is punctuation and means nothing.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, FromClause, Text, bindparam, cast, column, func, literal_column, table
 from sqlalchemy.dialects.postgresql import ARRAY, REAL, TSQUERY
@@ -126,7 +126,13 @@ class Matching:
     #: The same for a join, in which the index has to come first.
     joined_id: ColumnElement[int]
     condition: ColumnElement[bool]
-    rank: ColumnElement[float]
+    #: What a document is ranked by, and its rank by that.
+    ranked_by: ColumnElement[Any]
+    rank_of: Callable[[ColumnElement[Any]], ColumnElement[float]]
+
+    @property
+    def rank(self) -> ColumnElement[float]:
+        return self.rank_of(self.ranked_by)
 
 
 def matching(dialect_name: str) -> Matching:
@@ -137,7 +143,14 @@ def matching(dialect_name: str) -> Matching:
         rank = -func.bm25(whole, *(literal_column(str(weight)) for weight in weights))
         condition = whole.op("MATCH", is_comparison=True)(bindparam("matching", type_=Text()))
         alone = literal_column("+search_fts.rowid", SearchDocument.asset_id.type)  # not a way into the index
-        return Matching(source=index, asset_id=index.c.rowid, joined_id=alone, condition=condition, rank=rank)
+        return Matching(
+            source=index,
+            asset_id=index.c.rowid,
+            joined_id=alone,
+            condition=condition,
+            ranked_by=whole,
+            rank_of=lambda _: rank,
+        )
 
     def query(name: str) -> ColumnElement[str]:
         return cast(bindparam(name, type_=Text()), TSQUERY)
@@ -151,7 +164,8 @@ def matching(dialect_name: str) -> Matching:
         asset_id=documents.c.asset_id,
         joined_id=documents.c.asset_id,
         condition=vector.op("@@", is_comparison=True)(query("matching")),
-        rank=func.ts_rank(weights_given, vector, query("ranked"), divided_by_length),
+        ranked_by=vector,
+        rank_of=lambda given: func.ts_rank(weights_given, given, query("ranked"), divided_by_length),
     )
 
 

@@ -86,7 +86,7 @@ async def list_assets(
 ) -> Response:
     """One's own images and videos, newest first."""
     page, base = Page(limit=limit, offset=offset), base_url(request)
-    shown, total = await assets.queries.list_json(
+    shown, total = await assets.lists.list_json(
         library_of(request).database, actor, _KNOWN, page, shape=LISTED, told=told(request)
     )
     body = f'{{"success": true, "assets": {shown}, "limit": {limit}, "offset": {offset}}}'

@@ -21,21 +21,32 @@ SELECT assets.owner_id, '{dim}', {val}, 0, count(*), {bytes} FROM assets {join} 
 
 _COLLECTIONS = ("client_id", "campaign_id", "persona_id", "project_id")
 
-_TAGS_OF_VIDEOS = """\
-UPDATE project_counters SET n = n - (
-  SELECT count(*) FROM assets
-  JOIN asset_tags ON asset_tags.asset_id = assets.id JOIN tags ON tags.id = asset_tags.tag_id
-  WHERE assets.project_id = project_counters.project_id AND assets.type <> 'image' AND tags.folded = project_counters.val
-)
-WHERE dim = 'tag' AND EXISTS (
-  SELECT 1 FROM assets WHERE assets.project_id = project_counters.project_id AND assets.type <> 'image'
-)"""
+_GENERATED = """\
+INSERT INTO project_counters (project_id, dim, val, n, bytes)
+SELECT project_id, 'generated', '', count(*), 0 FROM assets
+WHERE project_id IS NOT NULL AND generation_count > 0 GROUP BY 1"""
 
-_VIDEOS = """\
-UPDATE project_counters SET n = n - (
-  SELECT count(*) FROM assets WHERE assets.project_id = project_counters.project_id AND assets.type <> 'image'
-)
-WHERE dim = 'assets'"""
+_TAGS_OF_OTHERS = """\
+UPDATE project_counters SET n = project_counters.n - others.n
+FROM (
+  SELECT assets.project_id AS project_id, tags.folded AS val, count(*) AS n
+  FROM assets JOIN asset_tags ON asset_tags.asset_id = assets.id JOIN tags ON tags.id = asset_tags.tag_id
+  WHERE assets.project_id IS NOT NULL AND assets.type <> 'image' GROUP BY 1, 2
+) AS others
+WHERE dim = 'tag' AND project_counters.project_id = others.project_id AND project_counters.val = others.val"""
+
+_OTHERS = """\
+UPDATE project_counters SET n = project_counters.n - others.n
+FROM (
+  SELECT project_id, count(*) AS n FROM assets WHERE project_id IS NOT NULL AND type <> 'image' GROUP BY 1
+) AS others
+WHERE dim = 'assets' AND project_counters.project_id = others.project_id"""
+
+# A project's mark is on its image assets alone.
+_INDEX_ANEW = """\
+INSERT INTO tasks (name, payload, state, key, priority, run_at, woken, attempts, status, created_at)
+SELECT 'search.build', '{}', '{}', 'search.build:0006', 0, created_at, false, 0, 'queued', created_at
+FROM assets WHERE project_id IS NOT NULL AND type <> 'image' ORDER BY id DESC LIMIT 1"""
 
 
 def _count(
@@ -89,9 +100,10 @@ def upgrade() -> None:
         )
         without = f"file_id IS NULL AND {kind} IS NOT NULL"
         statements.append(_count("fileless", f"'{kind}:' || {kind}", condition=without))
-    for statement in [*statements, _TAGS_OF_VIDEOS, _VIDEOS]:
+    for statement in [*statements, _TAGS_OF_OTHERS, _OTHERS, _GENERATED, _INDEX_ANEW]:
         op.execute(statement)
 
 
 def downgrade() -> None:
     op.drop_table("owner_counters")
+    op.execute("DELETE FROM project_counters WHERE dim = 'generated'")
