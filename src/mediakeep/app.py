@@ -25,6 +25,7 @@ from mediakeep.http.misses import MissLimit
 from mediakeep.http.persona_media import media, personas
 from mediakeep.http.picture_query import presets_from
 from mediakeep.http.problems import install_problem_handlers
+from mediakeep.http.sessions import CarryOutAgain
 from mediakeep.http.v1 import assets as image_assets
 from mediakeep.http.v1 import bulk, generations, project_data, projects, search
 from mediakeep.http.v2 import (
@@ -209,13 +210,23 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(SecurityHeaders),
         *([bytes_of_assets, cross_origin] if headers else [cross_origin, bytes_of_assets]),
         Middleware(EarlyAnswer),
-        Middleware(LimitBody, max_bytes=settings.max_request_bytes, streaming=_STREAMING),
+        Middleware(
+            LimitBody, max_bytes=settings.max_request_bytes, streaming=_STREAMING, larger=_larger(settings)
+        ),
+        Middleware(CarryOutAgain),
     ]
+
+
+def _larger(settings: Settings) -> dict[str, int]:
+    """The addresses that take larger bodies than others, and how large."""
+    return {r"/api/v1/projects/[^/]+/assets/bulk": max(settings.max_bulk_bytes, settings.max_request_bytes)}
 
 
 def _openapi(app: FastAPI, settings: Settings) -> dict[str, Any]:
     if not app.openapi_schema:
-        app.openapi_schema = openapi.describe(app, max_request_bytes=settings.max_request_bytes)
+        app.openapi_schema = openapi.describe(
+            app, max_request_bytes=settings.max_request_bytes, larger=_larger(settings)
+        )
     return app.openapi_schema
 
 

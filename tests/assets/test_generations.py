@@ -6,6 +6,7 @@ import uuid
 import pytest
 from sqlalchemy import func, select, update
 
+from mediakeep import index
 from mediakeep.assets import generations, service
 from mediakeep.assets.generations import ShownGeneration
 from mediakeep.assets.models import STATUSES, Asset, Generation
@@ -14,6 +15,7 @@ from mediakeep.db import now_plus
 from mediakeep.errors import BadRequest, Conflict, InvalidInput, NotFound
 from mediakeep.events.models import Event
 from mediakeep.files.models import File
+from mediakeep.index.models import SearchDocument
 from mediakeep.tasks.worker import drain
 
 NOBODY = "8c2f1d0e-5a0b-4c53-9f7e-2f3f1d6b7a90"
@@ -176,9 +178,20 @@ async def test_a_generation_that_has_ended_takes_no_upload(
     before = await count_files()
     with pytest.raises(Conflict, match=r"A generation that has ended takes no image\."):
         await upload(generation)
-    with pytest.raises(Conflict):
-        await write(generations.check_takes_image, actor, generation)
+    for check in (generations.check_takes_image, generations.lock_for_image):
+        with pytest.raises(Conflict, match=r"A generation that has ended takes no image\."):
+            await write(check, actor, generation)
     assert await count_files() == before
+
+
+async def test_whether_an_image_is_taken_is_told_while_somebody_changes_the_asset(
+    generate, actor, database, another_database
+):
+    generation = await generate()
+    async with another_database.write() as other:
+        await generations.lock_for_image(other, actor, generation)
+        async with asyncio.timeout(5), database.read() as session:
+            await generations.check_takes_image(session, actor, generation)
 
 
 async def test_an_image_path_completes_in_the_same_change(generate, write, actor, key_of, shown_key, asset):
@@ -334,14 +347,37 @@ async def test_lists_are_newest_first_and_narrowed(generate, write, read, actor,
     assert await listed(status="cancelled", is_favorite=True) == ([], 0)
 
 
-async def test_generations_of_several_assets_come_at_once(generate, make_asset, read, row_of, asset):
-    other, empty = await make_asset(), await make_asset()
-    first, second, third = await generate(), await generate(), await generate(of=other)
-    ids = [(await row_of(one)).id for one in (asset, other, empty)]
-    found = await read(generations.list_of, ids)
-    listed = {asset_id: [one.public_id for one in ones] for asset_id, ones in found.items()}
-    assert listed == {ids[0]: [second, first], ids[1]: [third]}
-    assert await read(generations.list_of, []) == {}
+async def test_all_generations_of_an_asset_come_in_chunks(generate, make_asset, row_of, asset, database):
+    made = [await generate() for _ in range(5)][::-1]
+    await generate(of=await make_asset())
+
+    async def chunks(of):
+        found = generations.iter_of(database, (await row_of(of)).id)
+        return [[one.public_id for one in chunk] async for chunk in found]
+
+    assert await chunks(asset) == [made]
+    assert await chunks(await make_asset()) == [[]]
+    for size, sizes in ((2, [2, 2, 1]), (4, [4, 1]), (5, [5, 0]), (6, [5])):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(generations, "CHUNK", size)
+            found = await chunks(asset)
+        assert [len(chunk) for chunk in found] == sizes
+        assert [one for chunk in found for one in chunk] == made
+
+
+async def test_what_comes_and_goes_meanwhile_does_not_shift_the_others(
+    generate, write, actor, row_of, asset, database, monkeypatch
+):
+    monkeypatch.setattr(generations, "CHUNK", 2)
+    made = [await generate() for _ in range(6)][::-1]
+    found = []
+    async for chunk in generations.iter_of(database, (await row_of(asset)).id):
+        if not found:
+            await generate()
+            await write(generations.remove, actor, made[1])
+            await write(generations.remove, actor, made[4])
+        found += [one.public_id for one in chunk]
+    assert found == [made[0], made[1], made[2], made[3], made[5]]
 
 
 async def test_one_favourite_unsets_the_other(generate, write, actor, asset, favorite_of):
@@ -528,6 +564,52 @@ async def test_parameters_and_metadata_are_bounded(bad, write, actor, asset, gen
         await write(generations.create, actor, asset, parameters={}, metadata=bad)
     with pytest.raises(InvalidInput, match="metadata"):
         await write(generations.change, actor, await generate(), {"metadata": bad})
+
+
+PROMPTS = [
+    ({"positive_prompt": "cat", "prompt": "dog"}, "cat"),
+    ({"positive_prompt": "", "prompt": "dog"}, "dog"),
+    ({"positive_prompt": None, "prompt": "dog"}, "dog"),
+    ({"positive_prompt": True, "prompt": "dog"}, "dog"),
+    ({"positive_prompt": ["cat"], "prompt": "dog"}, "dog"),
+    ({"positive_prompt": "true", "prompt": "dog"}, "true"),
+    ({"positive_prompt": '"big" %cat', "prompt": "dog"}, "big cat"),
+    ({"prompt": True}, ""),
+    ({"prompt": 12}, ""),
+    ({"prompt": {"a": "zebra"}}, ""),
+    ({"positive_prompt": "", "prompt": ""}, ""),
+    ({}, ""),
+]
+
+
+@pytest.mark.parametrize(("parameters", "words"), PROMPTS, ids=range(len(PROMPTS)))
+async def test_prompts_are_texts_of_which_the_first_that_is_not_empty_counts(
+    parameters, words, write, actor, asset, row_of, database
+):
+    await write(generations.create, actor, asset, parameters=parameters)
+    async with database.read() as session:
+        document = await session.get(SearchDocument, (await row_of(asset)).id)
+    assert document.prompts == words
+
+
+async def test_no_more_of_many_prompts_is_looked_at_than_counts(
+    write, actor, asset, row_of, database, monkeypatch
+):
+    given = []
+    put_all = index.put_all
+
+    async def put_noted(session, documents):
+        given.extend(documents)
+        await put_all(session, documents)
+
+    monkeypatch.setattr(index, "put_all", put_noted)
+    for number in range(6):
+        prompt = f"word{number} " + "東" * 9000
+        await write(generations.create, actor, asset, parameters={"prompt": prompt})
+    assert len(given[-1].prompts) == 40_000
+    async with database.read() as session:
+        document = await session.get(SearchDocument, (await row_of(asset)).id)
+    assert document.prompts.startswith("word5 ")  # the newest first
 
 
 async def test_uploads_removals_and_favourites_at_once_end_well(

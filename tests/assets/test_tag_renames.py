@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from mediakeep.assets import service, statistics, tags
 from mediakeep.assets.models import Asset, AssetTag, Tag
 from mediakeep.assets.recount import recount
 from mediakeep.assets.tags import rename_tag
-from mediakeep.errors import InvalidInput, NotFound
+from mediakeep.errors import Conflict, InvalidInput, NotFound
 from mediakeep.events.models import Event
 from mediakeep.tasks.models import Task
 from mediakeep.tasks.worker import drain
@@ -132,6 +132,69 @@ async def test_a_last_full_chunk_leaves_nothing_to_do(rename, make_asset, monkey
     async with database.read() as session:
         left = select(func.count()).select_from(Task).where(Task.name == "assets.rename_tag")
         assert await session.scalar(left) == 0
+
+
+async def test_a_tag_under_way_is_not_renamed_again(
+    rename, make_asset, make_project, tags_of, library, monkeypatch, write, actor, project
+):
+    """Else the second would follow the first from asset to asset, and leave both tags."""
+    monkeypatch.setattr(tags, "CHUNK", 2)
+    assets = [await make_asset("red", "big") for _ in range(5)]
+    elsewhere = await make_project()
+    await make_asset("blue", project=elsewhere)
+    assert await rename("red", "Blue") == 5
+    for old, new in (("blue", "red"), ("RED", "green"), ("big", "blue"), ("big", "Red")):
+        with pytest.raises(Conflict, match="This tag is still being renamed"):
+            await rename(old, new)
+    assert await rename("big", "huge") == 5
+    assert await write(rename_tag, actor, elsewhere, "blue", "red") == 1
+    await drain(library)
+    assert await rename("blue", "red") == 5
+    await drain(library)
+    assert [await tags_of(one) for one in assets] == [["red", "huge"]] * 5
+
+
+async def test_of_two_renames_at_once_one_is_the_first(
+    rename, make_asset, tags_of, library, monkeypatch, another_database, database
+):
+    monkeypatch.setattr(tags, "CHUNK", 4)
+    assets = [await make_asset(tag) for tag in ["red"] * 10 + ["blue"] * 10]
+    outcomes = await asyncio.gather(
+        rename("red", "blue"), rename("blue", "red", on=another_database), return_exceptions=True
+    )
+    assert sorted(map(str, outcomes)) == ["10", "This tag is still being renamed. Try again in a moment."]
+    await drain(library)
+    [left] = {*map(tuple, [await tags_of(one) for one in assets])}
+    assert left == (("blue",) if outcomes[0] == 10 else ("red",))
+    assert await recount(database) == []
+
+
+async def test_a_tag_is_looked_up_once_and_not_for_each_asset(rename, make_asset, database, monkeypatch):
+    """Nobody else can write to SQLite meanwhile."""
+    monkeypatch.setattr(tags, "CHUNK", 2)
+    for _ in range(3):
+        await make_asset("red")
+    asked = []
+
+    def note(_connection, _cursor, statement, parameters, *_):
+        if statement.startswith("SELECT") and "asset_tags" in statement:
+            asked.append((statement, parameters))
+
+    event.listen(database.write_engine.sync_engine, "before_cursor_execute", note)
+    await rename("red", "blue")
+    explain = "EXPLAIN QUERY PLAN" if database.is_sqlite else "EXPLAIN"
+    assert len(asked) == 2
+    async with database.read_engine.connect() as connection:
+        for statement, parameters in asked:
+            plan = str(
+                (
+                    await connection.exec_driver_sql(
+                        f"{explain} {statement.removesuffix('FOR UPDATE OF assets')}", parameters
+                    )
+                ).all()
+            )
+            assert "CORRELATED" not in plan
+            assert "SubPlan" not in plan
 
 
 async def test_renames_and_changes_at_once_end_well(

@@ -2,11 +2,14 @@
 
 import asyncio
 import io
+import string
+from urllib.parse import quote
 
+import httpx
 import pytest
 from PIL import Image
 
-from mediakeep.assets import image_assets
+from mediakeep.assets import generations, image_assets
 from mediakeep.errors import NotFound
 from tests.samples import films, pictures
 
@@ -142,6 +145,40 @@ async def test_lists_are_narrowed_sorted_and_paged(owner, make, project):
     assert (await owner.get(f"{url}?limit=2&offset=100")).json()["total"] == 4
 
 
+async def test_as_many_tags_as_an_asset_can_have_are_asked_for_and_no_more(owner, make, project):
+    tags = [f"{number:064}" for number in range(100)]
+    asset = await make.asset(project, name="Portrait", tags=tags)
+    urls = [f"{V1}/projects/{project['id']}/assets", f"{V1}/projects/{project['id']}/assets/search"]
+    for url in [*urls, f"{V1}/search"]:
+        for given, status, found in (
+            (tags, 200, [asset["id"]]),
+            ([*tags[:60], "other"], 200, []),
+            ([*(tag[1:] for tag in tags), "other"], 422, None),
+        ):
+            answer = await owner.get(url, params={"q": "portrait", "tags": ",".join(given)})
+            assert answer.status_code == status, (url, answer.text)
+            if found is None:
+                assert answer.json()["detail"] == "At most 100 tags can be asked for."
+                assert answer.json()["errors"][0]["field"] == "tags"
+            else:
+                assert [one["id"] for one in answer.json()["assets"]] == found, url
+
+
+@on_one_engine
+async def test_text_that_is_too_long_is_counted_in_characters(owner, project):
+    url = f"{V1}/projects/{project['id']}/assets"
+    for path, name, most in (
+        (url, "search", 2000),
+        (f"{url}/search", "q", 2000),
+        (f"{V1}/search", "q", 2000),
+        (url, "tags", 6500),
+        ("/api/v2/assets", "q", 1000),
+    ):
+        answer = await owner.get(path, params={name: "é" * (most + 1)})
+        assert answer.status_code == 422
+        assert answer.json()["detail"] == f"{name}: String should have at most {most} characters"
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -242,6 +279,36 @@ async def test_a_generation_has_the_document_s_fields(owner, make, asset):
     assert (read["total_generations"], read["generations"]) == (1, [generation])
 
 
+async def test_an_asset_has_all_its_generations_however_many(owner, make, asset, monkeypatch):
+    made = [await make.generation(asset, parameters={"é": [1, 1.5, None]}) for _ in range(5)]
+    for chunk in (1, 2, 4, 5, 6):
+        monkeypatch.setattr(generations, "CHUNK", chunk)
+        answer = await owner.get(f"{V1}/assets/{asset['id']}")
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json() == {**answer.json(), "total_generations": 5, "generations": made[::-1]}, chunk
+
+
+async def test_many_generations_are_sent_as_they_are_read(app, owner, make, asset):
+    for number in range(45):
+        await make.generation(asset, parameters={"number": number, "more": "x" * 10_000})
+    sizes = []
+
+    async def counted(scope, receive, send):
+        async def send_counted(message):
+            sizes.append(len(message.get("body", b"")))
+            await send(message)
+
+        await app(scope, receive, send_counted)
+
+    transport = httpx.ASGITransport(app=counted)
+    async with httpx.AsyncClient(transport=transport, headers=owner.headers) as client:
+        answer = await client.get(f"http://localhost:8000{V1}/assets/{asset['id']}")
+    numbers = [one["parameters"]["number"] for one in answer.json()["generations"]]
+    assert numbers == list(range(45))[::-1]
+    assert 450_000 < len(answer.content) == sum(sizes)
+    assert max(sizes) < 300_000
+
+
 async def test_an_uploaded_image_completes_a_generation(owner, make, asset, api):
     generation = await make.generation(asset)
     told = await make.image(generation)
@@ -259,6 +326,49 @@ async def test_an_uploaded_image_completes_a_generation(owner, make, asset, api)
     assert told["image_url"].endswith(f"/api/v1/files/images/{generation['id']}.png")
     again = await owner.post(f"{V1}/generations/{generation['id']}/upload", files={"file": ("a.png", PNG)})
     assert again.status_code == 409
+
+
+async def test_an_upload_that_is_sent_again_under_its_key_is_answered_as_before(owner, make, asset):
+    generation = await make.generation(asset)
+    url = f"{V1}/generations/{generation['id']}/upload"
+
+    async def send(key="k1", data=PNG):
+        return await owner.post(url, files={"file": ("a.png", data)}, headers={"Idempotency-Key": key})
+
+    first, again = await send(), await send()
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert first.json() == again.json()
+    other = await send(data=pictures.png(32, 32))
+    assert (other.status_code, other.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+    late = await send("k2")
+    assert (late.status_code, late.json()["detail"]) == (409, "A generation that has ended takes no image.")
+
+
+async def test_an_upload_that_is_sent_several_times_at_once_is_carried_out_once(app, owner, make, asset):
+    generation = await make.generation(asset)
+    url = f"{V1}/generations/{generation['id']}/upload"
+    files, headers = {"file": ("a.png", PNG)}, {"Idempotency-Key": "k1"}
+    answers = await asyncio.gather(*(owner.post(url, files=files, headers=headers) for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+    assert len([one async for one in app.state.library.store.iter_keys("files")]) == 1
+
+
+@on_one_engine
+async def test_an_upload_is_described_as_it_is_read(app, owner, make, asset):
+    operation = app.openapi()["paths"][f"{V1}/generations/{{generation_id}}/upload"]["post"]
+    schema = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert list(schema["properties"]) == schema["required"] == ["file"]
+    generation = await make.generation(asset)
+    answer = await owner.post(
+        f"{V1}/generations/{generation['id']}/upload",
+        files={"file": ("a.png", PNG)},
+        data={"name": "x", "visibility": "private", "projectId": NOWHERE},
+    )
+    assert answer.status_code == 200
+    for header in operation["responses"]["200"]["headers"]:
+        assert header in answer.headers
+    assert (await owner.get(f"/api/v2/assets/{asset['id']}/info")).json()["visibility"] == "public"
 
 
 async def test_an_image_is_private_with_its_asset_and_gone_with_its_generation_at_once(
@@ -358,6 +468,44 @@ async def test_generations_are_narrowed_and_paged(owner, make, asset):
     assert (await owner.get(f"{url}?status=failed")).json()["total"] == 1
     assert len((await owner.get(f"{url}?limit=1&offset=1")).json()["generations"]) == 1
     assert (await owner.get(f"{url}?status=done")).status_code == 422
+
+
+async def test_an_image_path_of_null_is_one_of_no_image(owner, make, asset):
+    done = await make.image(await make.generation(asset))
+    url = f"{V1}/generations/{(await make.generation(asset))['id']}"
+    assert (await owner.put(url, json={"image_path": None})).status_code == 200
+    taken = await owner.put(url, json={"image_path": done["image_path"]})
+    assert taken.json()["file_size"] == len(PNG)
+    cleared = await owner.put(url, json={"image_path": None})
+    assert (cleared.status_code, cleared.json()["image_path"], cleared.json()["file_size"]) == (200, "", 0)
+
+
+async def test_an_asset_with_generations_stays_in_a_project(owner, make, project, asset):
+    generation = await make.generation(asset)
+    await make.image(generation)
+    persona = (await owner.post("/personas", json={"name": "Ada"})).json()
+    here = f"/api/v2/assets/{asset['id']}"
+    refused = await owner.patch(here, json={"projectId": None, "personaId": str(persona["id"])})
+    assert refused.status_code == 409
+    assert refused.json()["detail"] == (
+        "An asset with generations needs a project: move it to another one, or delete them first."
+    )
+    assert (await owner.get(f"{V1}/assets/{asset['id']}")).json()["project_id"] == project["id"]
+    other = await make.project()
+    moved = await owner.patch(here, json={"projectId": other["id"], "personaId": str(persona["id"])})
+    assert moved.status_code == 200
+    assert (await owner.get(f"{V1}/assets/{asset['id']}")).json()["project_id"] == other["id"]
+    assert (await owner.delete(f"{V1}/generations/{generation['id']}")).status_code == 204
+    assert (await owner.delete(f"{V1}/assets/{asset['id']}")).status_code == 204
+
+
+async def test_an_asset_without_generations_leaves_its_project(owner, project):
+    form = {"projectId": project["id"]}
+    door = "/api/v2/upload-asset"
+    uploaded = (await owner.post(door, files={"file": ("a.png", PNG)}, data=form)).json()
+    answer = await owner.patch(f"/api/v2/assets/{uploaded['id']}", json={"projectId": None})
+    assert answer.status_code == 200
+    assert (await owner.get(f"{V1}/projects/{project['id']}/assets")).json()["total"] == 0
 
 
 # Images and thumbnails
@@ -509,6 +657,27 @@ async def test_words_are_found_best_first_with_their_places(owner, make, project
     assert everywhere["total"] == 3
 
 
+async def test_a_search_is_narrowed_to_what_has_generations(owner, make, project):
+    bare, full = await make.asset(project, name="Dragon"), await make.asset(project, name="Dragon")
+    await make.generation(full)
+    for url in (f"{V1}/projects/{project['id']}/assets/search", f"{V1}/search"):
+        for query, wanted in (("true", [full]), ("false", [bare])):
+            found = (await owner.get(f"{url}?q=dragon&has_generations={query}")).json()
+            assert [one["id"] for one in found["assets"]] == [one["id"] for one in wanted]
+            assert found["total"] == 1
+
+
+async def test_somebody_else_s_words_do_not_hide_the_one_that_was_meant(owner, stranger, make, project):
+    mine = await make.asset(project, name="Main character")
+    theirs = await make.project(client=stranger)
+    names = ["charcter", *(f"charcter{letter}" for letter in string.ascii_lowercase)]
+    items = {"assets": [{"name": name} for name in names]}
+    await stranger.post(f"{V1}/projects/{theirs['id']}/assets/bulk", json=items)
+    for url in (f"{V1}/projects/{project['id']}/assets/search", f"{V1}/search"):
+        found = (await owner.get(f"{url}?q=charcter&fuzzy=true")).json()
+        assert [one["id"] for one in found["assets"]] == [mine["id"]], url
+
+
 async def test_a_search_ends_where_one_s_own_ends(owner, stranger, make, project):
     await make.asset(project, name="Dragon")
     theirs = await make.project(client=stranger)
@@ -518,7 +687,11 @@ async def test_a_search_ends_where_one_s_own_ends(owner, stranger, make, project
 
 
 @pytest.mark.parametrize(
-    "query", ["", "fields=name", "q=a&fields=size", "q=a&limit=0", "q=a&fuzzy=no+idea", "q=%00"]
+    "query",
+    [
+        *("", "fields=name", "q=a&fields=size", "q=a&limit=0", "q=a&fuzzy=no+idea", "q=%00", "q=a&tags=%00"),
+        "q=a&has_generations=perhaps",
+    ],
 )
 @on_one_engine
 async def test_a_search_that_makes_no_sense_is_refused(owner, project, query):
@@ -566,6 +739,28 @@ async def test_tags_are_counted_renamed_and_merged(owner, make, project):
     counted = {one["name"].lower(): one["count"] for one in (await owner.get(url)).json()["tags"]}
     assert counted == {"villain": 3, "night": 2}
     assert (await owner.put(f"{url}/none", json={"name": "x"})).json() == {"updated": 0}
+
+
+@pytest.mark.parametrize("tag", ["a/b", "/", "a/", "a b?", "50%", "é", "tags/a"])
+async def test_a_tag_of_any_letters_is_renamed(owner, make, project, tag):
+    asset = await make.asset(project, tags=[tag])
+    url = f"{V1}/projects/{project['id']}/tags/{quote(tag, safe='')}"
+    answer = await owner.put(url, json={"name": "hero"})
+    assert (answer.status_code, answer.json()) == (200, {"updated": 1})
+    assert (await owner.get(f"{V1}/assets/{asset['id']}")).json()["tags"] == ["hero"]
+
+
+async def test_tags_come_in_pages(owner, make, project):
+    await make.asset(project, tags=[f"t{number}" for number in range(5)])
+    url = f"{V1}/projects/{project['id']}/tags"
+    pages = [await owner.get(url, params={"limit": 2, "offset": offset}) for offset in (0, 2, 4, 6)]
+    names = [[one["name"] for one in page.json()["tags"]] for page in pages]
+    assert names == [["t0", "t1"], ["t2", "t3"], ["t4"], []]
+    assert {page.headers["x-total-count"] for page in pages} == {"5"}
+    assert f'<http://localhost:8000{url}?limit=2&offset=4>; rel="next"' in pages[1].headers["link"]
+    whole = await owner.get(url)
+    assert (len(whole.json()["tags"]), whole.headers["x-total-count"]) == (5, "5")
+    assert (await owner.get(f"{url}?offset=-1")).status_code == 422
 
 
 async def test_statistics_count_what_is_there(owner, make, project, asset):

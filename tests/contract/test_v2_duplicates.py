@@ -156,6 +156,21 @@ async def test_somebody_else_s_copies_are_never_found(upload, similar, groups, s
     assert await groups(client=admin) == []
 
 
+async def test_an_admin_asks_for_everybody_s_copies(upload, owner, stranger, admin):
+    data = saved(drawn(1))
+    mine = await upload(data)
+    theirs = await upload(data, client=stranger)
+    await upload(saved(drawn(2)), client=admin)
+    for client in (owner, stranger):
+        assert (await client.get(DUPLICATES)).json()["total"] == 0
+        refused = await client.get(f"{DUPLICATES}?all=true")
+        assert (refused.status_code, refused.json()["detail"]) == (403, "Only an admin may do this.")
+    found = (await admin.get(f"{DUPLICATES}?all=true")).json()
+    assert [[one["id"] for one in group["assets"]] for group in found["groups"]] == [[theirs, mine]]
+    assert (found["total"], found["groups"][0]["exact"]) == (1, True)
+    assert (await admin.get(DUPLICATES)).json()["total"] == 0
+
+
 async def test_a_private_place_is_shown_to_the_owner_only(upload, owner, admin):
     place = (48.2, 16.37, 170.0)
     first = await upload(pictures.jpeg(place=place))

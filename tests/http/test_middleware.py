@@ -3,6 +3,8 @@ import asyncio
 import httpx
 import pytest
 
+from mediakeep.errors import NotAuthenticated
+from mediakeep.http import middleware
 from mediakeep.http.middleware import EarlyAnswer, LimitBody, RequestLog
 
 
@@ -82,18 +84,18 @@ async def test_an_answer_after_the_whole_body_keeps_the_connection(post, body):
 
 
 async def test_a_body_within_its_limit_arrives_whole(post, body):
-    assert (await post(LimitBody(count, max_bytes=100_000, streaming=()), body)).content == b"100000"
+    assert (await post(LimitBody(count, max_bytes=100_000), body)).content == b"100000"
 
 
 async def test_a_body_past_its_limit_is_refused_at_that_byte(post, body):
-    answer = await post(LimitBody(count, max_bytes=9_999, streaming=()), body)
+    answer = await post(LimitBody(count, max_bytes=9_999), body)
     assert answer.status_code == 413
     assert answer.json()["detail"] == "The request body is too large. This address takes at most 9999 bytes."
     assert body.sent == 10
 
 
 async def test_a_body_that_says_it_is_too_long_is_refused_unread(post):
-    answer = await post(LimitBody(fail, max_bytes=10, streaming=()), b"." * 11)
+    answer = await post(LimitBody(fail, max_bytes=10), b"." * 11)
     assert answer.status_code == 413
 
 
@@ -103,13 +105,63 @@ async def test_a_body_that_trickles_in_is_given_up(post):
             yield b"."
             await asyncio.sleep(0.05)
 
-    answer = await post(LimitBody(fail, max_bytes=1000, streaming=(), seconds=0.2), slow())
+    answer = await post(LimitBody(fail, max_bytes=1000, seconds=0.2), slow())
     assert (answer.status_code, answer.headers["connection"]) == (408, "close")
     assert answer.json()["detail"] == "The request body did not arrive within 0.2 seconds."
 
 
 async def test_a_route_that_streams_has_limits_of_its_own(post, body):
     assert (await post(LimitBody(count, max_bytes=10, streaming=("/",)), body)).content == b"100000"
+
+
+@pytest.fixture
+def known(monkeypatch):
+    """Has everybody be known; gives the addresses of which it was asked."""
+    asked = []
+
+    async def authenticate(request):
+        asked.append(request.url.path)
+
+    monkeypatch.setattr(middleware, "authenticate", authenticate)
+    return asked
+
+
+async def test_some_addresses_take_larger_bodies_from_known_callers(post, body, known):
+    app = LimitBody(count, max_bytes=1000, larger={"/": 100_000})
+    assert (await post(app, b"." * 1000)).content == b"1000"
+    assert known == []
+    assert (await post(app, body)).content == b"100000"
+    assert known == ["/"]
+    answer = await post(app, b"." * 100_001)
+    assert (answer.status_code, known) == (413, ["/"])
+    assert answer.json()["detail"].endswith("at most 100000 bytes.")
+    assert (await post(LimitBody(fail, max_bytes=1000, larger={"/other": 100_000}), body)).status_code == 413
+
+
+async def test_a_large_body_of_somebody_unknown_is_refused_unread(post, body, monkeypatch):
+    async def authenticate(request):
+        raise NotAuthenticated
+
+    monkeypatch.setattr(middleware, "authenticate", authenticate)
+    answer = await post(LimitBody(fail, max_bytes=1000, larger={"/": 100_000}), body)
+    assert (answer.status_code, answer.headers["www-authenticate"], body.sent) == (401, "Bearer", 0)
+
+
+async def test_large_bodies_are_held_in_memory_a_few_at_a_time(post, known):
+    held = most = 0
+
+    async def hold(scope, receive, send):
+        nonlocal held, most
+        held += 1
+        most = max(most, held)
+        await asyncio.sleep(0.01)
+        await count(scope, receive, send)
+        held -= 1
+
+    app = LimitBody(hold, max_bytes=10, larger={"/": 1000}, large_at_once=2)
+    answers = await asyncio.gather(*(post(app, b"." * 100) for _ in range(5)))
+    assert [answer.content for answer in answers] == [b"100"] * 5
+    assert (len(known), most) == (5, 2)
 
 
 async def test_a_fault_tells_nothing_of_the_inside(post):

@@ -18,8 +18,7 @@ from mediakeep.index.vocabulary import clear_terms, edits, grams_of, near_words
 def put(database):
     async def put(asset_id, name="", description="", tags=(), prompts="", owner_id=1, project_id=None):
         async with database.write() as session:
-            await index.put(
-                session,
+            document = index.Document(
                 asset_id=asset_id,
                 owner_id=owner_id,
                 project_id=project_id,
@@ -28,6 +27,7 @@ def put(database):
                 tags=tags,
                 prompts=prompts,
             )
+            await index.put(session, document)
 
     return put
 
@@ -181,17 +181,6 @@ async def test_index_and_vocabulary_agree_with_themselves_made_anew(
     await check_fts()
 
 
-async def test_what_is_between_two_ids_is_removed_but_for_some(put, database, documents):
-    for asset_id in range(1, 7):
-        await put(asset_id)
-    async with database.write() as session:
-        await index.remove_others(session, [3], after=1, up_to=4)
-    assert set(await documents()) == {1, 3, 5, 6}
-    async with database.write() as session:
-        await index.remove_others(session, [], after=3, up_to=None)
-    assert set(await documents()) == {1, 3}
-
-
 # Vocabulary
 
 
@@ -227,8 +216,7 @@ async def test_writers_of_the_same_new_words_do_not_hurt_one_another(settings, d
         rng = random.Random(number)
         for turn in range(20):
             async with each.write() as session:
-                await index.put(
-                    session,
+                document = index.Document(
                     asset_id=100 * number + turn,
                     owner_id=1,
                     project_id=None,
@@ -236,6 +224,7 @@ async def test_writers_of_the_same_new_words_do_not_hurt_one_another(settings, d
                     description=" ".join(rng.sample(words, 60)),
                     tags=[],
                 )
+                await index.put(session, document)
 
     await asyncio.gather(*(write(number, each) for number, each in enumerate([database, *others])))
     assert await vocabulary() == set(words)

@@ -7,6 +7,9 @@ import pytest
 
 from mediakeep.index.words import MAX_LENGTH, Token, tokens, words
 
+#: Watching which lines they run would take several times as long, and they are those of the other tests.
+a_million_calls = pytest.mark.no_cover
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -40,6 +43,7 @@ def test_a_text_holds_these_words(text, expected):
     assert words(text) == expected
 
 
+@a_million_calls
 def test_words_and_tokens_agree_on_every_character():
     every = [chr(code) for code in range(sys.maxunicode + 1)]
     for start in range(0, len(every), 4096):
@@ -48,6 +52,7 @@ def test_words_and_tokens_agree_on_every_character():
             assert [token.word for token in tokens(text)] == words(text)
 
 
+@a_million_calls
 def test_a_word_holds_nothing_that_an_engine_would_read_as_more():
     for code in range(sys.maxunicode + 1):
         for word in words(chr(code)):
@@ -56,6 +61,7 @@ def test_a_word_holds_nothing_that_an_engine_would_read_as_more():
             assert word == word.lower() or not word.isascii(), hex(code)
 
 
+@a_million_calls
 def test_what_is_folded_stays_as_it_is():
     for code in range(sys.maxunicode + 1):
         once = words(chr(code))

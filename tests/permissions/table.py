@@ -32,9 +32,9 @@ def route_of(call: str) -> str:
 
 
 def routes(app: FastAPI) -> set[str]:
-    """Method and address of every route there is, pages apart."""
+    """Method and address of every route there is, as OpenAPI writes them; pages apart."""
     return {
-        f"{method} {context.path}"
+        f"{method} {context.path_format}"
         for context in iter_route_contexts(app.routes)
         if context.path not in PAGES
         for method in context.methods or {"ANY"}

@@ -1,11 +1,13 @@
 """The index made from the assets: of an old library by a task, and anew by `mediakeep reindex`."""
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 from alembic import command
 from click.testing import CliRunner
 from sqlalchemy import delete, inspect, select, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.accounts.actor import Actor
 from mediakeep.assets import service as assets
@@ -56,6 +58,24 @@ async def test_what_is_no_asset_s_is_forgotten(five, database, indexed):
         session.add(Term(word="nowhere", gram_count=0))
     assert await rebuild(database) == Rebuilt(assets=2, terms=1)
     assert [row[0] for row in await indexed()] == five[1:3]
+
+
+async def test_an_asset_that_comes_meanwhile_is_found(five, add, database, monkeypatch, found):
+    """Between the assets that are read and the removal of what is none's."""
+    execute = AsyncSession.execute
+    added = []
+
+    async def execute_later(session, statement, *arguments, **options):
+        if getattr(statement, "is_delete", False) and statement.table.name == "search_documents":
+            added.append(asyncio.create_task(add("knight")))
+            await asyncio.wait(added, timeout=0.5)  # SQLite's one writer is taken
+        return await execute(session, statement, *arguments, **options)
+
+    monkeypatch.setattr(AsyncSession, "execute", execute_later)
+    await rebuild(database)
+    monkeypatch.undo()
+    assert len(added) >= 3
+    assert set(await found("knight")) == {await one for one in added}
 
 
 async def test_a_library_without_index_is_indexed_by_a_task(five, library, database, found):

@@ -3,6 +3,7 @@
 import itertools
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -29,7 +30,7 @@ from mediakeep.assets.service import remove
 from mediakeep.collections.models import Client
 from mediakeep.db import now_plus, open_database
 from mediakeep.db.base import table_of
-from mediakeep.errors import BadRequest, NotFound
+from mediakeep.errors import BadRequest, NotFound, PermissionDenied
 from mediakeep.features import metadata as _all_tables  # noqa: F401
 from mediakeep.files.models import File
 from mediakeep.search import hashes, similar
@@ -446,6 +447,29 @@ async def test_somebody_else_s_are_in_no_group(keep, groups, users):
     theirs = [await keep(of=users[2]), await keep(file_id=one.file_id, of=users[2])]
     assert await groups() == []
     assert await groups(actor=users[2]) == [([theirs[1].id, theirs[0].id], 0, False)]
+
+
+async def test_an_admin_s_groups_are_everybody_s(keep, process, another_process, users, database):
+    admin, mine, theirs = actor_of(users[0].user_id, is_admin=True), users[1], users[2]
+    admin = replace(admin, scopes=frozenset({"read", "admin"}))
+
+    async def groups(by=process):
+        found, _ = await by.duplicates(admin, distance=4, limit=10, offset=0, everyones=True)
+        return [list(group.asset_ids) for group in found]
+
+    assert await groups() == []
+    first = await keep(of=mine)
+    assert await groups() == []
+    second, far = await keep(flipped(3), of=theirs), await keep(flipped(30), of=theirs)
+    assert await groups() == await groups(another_process) == [[second.id, first.id]]
+    other = await keep(flipped(31), of=mine)
+    assert await groups() == [[other.id, far.id], [second.id, first.id]]
+    async with database.write() as session:
+        await remove(session, mine, first.public_id)
+    assert await groups() == await groups(another_process) == [[other.id, far.id]]
+    for actor in (mine, actor_of(mine.user_id, is_admin=True)):
+        with pytest.raises(PermissionDenied):
+            await process.duplicates(actor, distance=4, limit=10, offset=0, everyones=True)
 
 
 async def test_a_group_grows_and_goes_with_what_another_process_does(keep, groups, another_process, database):

@@ -6,22 +6,35 @@ was completed, else the file that it was uploaded with.
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, case, delete, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep import events, files
 from mediakeep.accounts import audit
 from mediakeep.accounts.actor import Actor
-from mediakeep.assets import counters, found
+from mediakeep.assets import counters, found, image_assets
 from mediakeep.assets.metadata import check_metadata
 from mediakeep.assets.models import STATUSES, Asset, Generation, Status
 from mediakeep.assets.queries import not_gone
-from mediakeep.db import now_plus
+from mediakeep.db import Database, now_plus
 from mediakeep.db.base import as_public_id
 from mediakeep.errors import BadRequest, Conflict, InvalidInput, NotFound
 from mediakeep.files.ingest import RecordedFile
@@ -29,6 +42,9 @@ from mediakeep.files.models import File
 
 NOT_FOUND = "Generation not found"
 ASSET_NOT_FOUND = "Asset not found"
+
+#: Generations that are read at a time where all are wanted: with their parameters and metadata they may be large.
+CHUNK = 20
 
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 
@@ -72,7 +88,10 @@ async def create(
     metadata: dict[str, Any] | None = None,
 ) -> ShownGeneration:
     """A new generation of an image asset of the actor's. Raises `NotFound`, `InvalidInput`, `Conflict`."""
-    asset = await _lock_asset(session, _is_of_project(asset_public_id), Asset.owner_id == actor.user_id)
+    parameters = check_metadata(parameters, field="parameters")
+    metadata = check_metadata(metadata or {})
+    of_project = image_assets.of_project(asset_public_id)
+    asset = await _lock_asset(session, *of_project, Asset.owner_id == actor.user_id)
     if asset is None:
         raise NotFound(ASSET_NOT_FOUND)
     _check_move("pending", status, has_image=False)
@@ -81,16 +100,17 @@ async def create(
         public_id=str(uuid.uuid4()),
         asset_id=asset.id,
         status=status,
-        parameters=check_metadata(parameters, field="parameters"),
-        metadata_=check_metadata(metadata or {}),
+        parameters=parameters,
+        metadata_=metadata,
         model=model[:_MODEL_CHARACTERS] if isinstance(model, str) else "",
     )
     session.add(generation)
+    before = counters.of_generated(asset)
     asset.generation_count += 1
     asset.updated_at = now_plus()
     await session.flush()
     row = await _read(session, generation.id)
-    counters.note(session, after=_counts(asset, row))
+    counters.note(session, before=before, after=_counts(asset, row).add_all(counters.of_generated(asset)))
     await found.tell(session, [asset], prompts=True)
     await _record(session, "generation.created", asset, row)
     return _shown(row)
@@ -116,7 +136,7 @@ async def list_page(
     is_favorite: bool | None = None,
 ) -> tuple[list[ShownGeneration], int]:
     """An asset's generations, newest first, and how many there are in all. Raises `NotFound`."""
-    asset = select(Asset.id).where(*_is_of_project(asset_public_id), *_readable(actor))
+    asset = select(Asset.id).where(*image_assets.of_project(asset_public_id), *_readable(actor))
     asset_id = await session.scalar(asset)
     if asset_id is None:
         raise NotFound(ASSET_NOT_FOUND)
@@ -130,12 +150,21 @@ async def list_page(
     return [_shown(row) for row in await session.execute(page)], total
 
 
-async def list_of(session: AsyncSession, asset_ids: Sequence[int]) -> dict[int, list[ShownGeneration]]:
-    """All generations of these assets, by their row ids, newest first; the caller has checked whose they are."""
-    listed: dict[int, list[ShownGeneration]] = {}
-    for row in await session.execute(_newest(_select().where(Generation.asset_id.in_(asset_ids)))):
-        listed.setdefault(row.asset_id, []).append(_shown(row))
-    return listed
+async def iter_of(database: Database, asset_id: int) -> AsyncIterator[Sequence[ShownGeneration]]:
+    """All generations of an asset, by its row id, newest first; the caller has checked whose they are.
+
+    In chunks of `CHUNK`, the last of which has fewer, or none. What comes and goes meanwhile does not shift the others.
+    """
+    page = _newest(_select().where(Generation.asset_id == asset_id)).limit(CHUNK)
+    following = page
+    while True:
+        async with database.read() as session:
+            rows = (await session.execute(following)).all()
+        yield [_shown(row) for row in rows]
+        if len(rows) < CHUNK:
+            return
+        last = tuple_(literal(rows[-1].created_at, Generation.created_at.type), rows[-1].id)
+        following = page.where(tuple_(Generation.created_at, Generation.id) < last)
 
 
 async def change(
@@ -143,28 +172,37 @@ async def change(
 ) -> ShownGeneration:
     """Change what `changes` names of `status`, `is_favorite`, `metadata` (replaced whole) and `image_path`.
 
-    Raises `NotFound`; `BadRequest` for an image that is not the actor's to name, whatever else is wrong; `Conflict`
-    for a status that cannot follow.
+    Raises `InvalidInput` for metadata; `NotFound`; `BadRequest` for an image that is not the actor's to name, whatever
+    else is wrong; `Conflict` for a status that cannot follow.
     """
-    asset, before = await _lock(session, actor, public_id)
     values: dict[str, Any] = {}
+    if "metadata" in changes:
+        values["metadata_"] = check_metadata(changes["metadata"] or {})
+    asset, before = await _lock(session, actor, public_id)
     if "image_path" in changes:
         values["file_id"] = await _find_image(session, actor, before, changes["image_path"] or "")
     if "status" in changes:
         has_image = values.get("file_id", before.file_id) is not None
         _check_move(before.status, changes["status"], has_image=has_image)
         values["status"] = changes["status"]
-    if "metadata" in changes:
-        values["metadata_"] = check_metadata(changes["metadata"] or {})
     if "is_favorite" in changes:
         values["is_favorite"] = bool(changes["is_favorite"])
     return await _write(session, asset, before, values)
 
 
 async def check_takes_image(session: AsyncSession, actor: Actor, public_id: str) -> None:
-    """Raise what `attach` would, before there is a file.
+    """Raise what `attach` would, before there is a file. Locks nothing."""
+    asked = _select().where(Generation.public_id == as_public_id(public_id), not_gone())
+    row = (await session.execute(asked.where(Asset.owner_id == actor.user_id))).one_or_none()
+    if row is None:
+        raise NotFound(NOT_FOUND)
+    _check_open(row)
 
-    In the transaction that records one, it also takes the locks in the order in which everybody else does.
+
+async def lock_for_image(session: AsyncSession, actor: Actor, public_id: str) -> None:
+    """As `check_takes_image`, and keeps it so until the commit.
+
+    For before the file's row is written: whoever locks an asset and a file locks the asset first.
     """
     await _lock_open(session, actor, public_id)
 
@@ -183,21 +221,27 @@ async def set_favorite(
     return await _write(session, asset, before, {"is_favorite": favorite})
 
 
-async def remove(session: AsyncSession, actor: Actor, public_id: str) -> None:
-    """Delete a generation, and its image unless something else shares that; an admin anybody's. Raises `NotFound`."""
+async def remove(session: AsyncSession, actor: Actor, public_id: str) -> str:
+    """Delete a generation, and its image unless something else shares that; an admin anybody's.
+
+    Returns its asset's public id. Raises `NotFound`.
+    """
     asset, row = await _lock(session, actor, public_id, admins_too=True)
+    before = _counts(asset, row).add_all(counters.of_owner_of(asset)).add_all(counters.of_generated(asset))
     await session.execute(delete(Generation).where(Generation.id == row.id))
     asset.generation_count -= 1
     await _show(session, asset)
     if row.file_id is not None:
         await files.service.release(session, [row.file_id])
-    counters.note(session, before=_counts(asset, row))
+    after = counters.of_owner_of(asset).add_all(counters.of_generated(asset))
+    counters.note(session, before=before, after=after)
     await found.tell(session, [asset], prompts=True)
     await _record(session, "generation.deleted", asset, row)
     if asset.owner_id != actor.user_id:
         await audit.record(
             session, actor, "generation.deleted_by_admin", user_id=asset.owner_id, subject=row.public_id
         )
+    return asset.public_id
 
 
 async def _write(
@@ -207,6 +251,7 @@ async def _write(
     if values.get("is_favorite") and not before.is_favorite:
         others = update(Generation).where(Generation.asset_id == asset.id, Generation.is_favorite)
         await session.execute(others.values(is_favorite=False, updated_at=now_plus()))
+    shown_before = counters.of_owner_of(asset)
     mine = update(Generation).where(Generation.id == before.id)
     await session.execute(mine.values(**values, updated_at=now_plus()))
     after = await _read(session, before.id)
@@ -218,7 +263,11 @@ async def _write(
         await _show(session, asset)
     if before.file_id is not None and before.file_id != after.file_id:
         await files.service.release(session, [before.file_id])
-    counters.note(session, before=_counts(asset, before), after=_counts(asset, after))
+    counters.note(
+        session,
+        before=_counts(asset, before).add_all(shown_before),
+        after=_counts(asset, after).add_all(counters.of_owner_of(asset)),
+    )
     await _record(session, "generation.updated", asset, after)
     return _shown(after)
 
@@ -276,9 +325,13 @@ async def _find_image(session: AsyncSession, actor: Actor, before: _Row, path: s
 
 async def _lock_open(session: AsyncSession, actor: Actor, public_id: str) -> tuple[Asset, _Row]:
     asset, before = await _lock(session, actor, public_id)
-    if before.status in _ENDED:
-        raise Conflict("A generation that has ended takes no image.")
+    _check_open(before)
     return asset, before
+
+
+def _check_open(row: _Row) -> None:
+    if row.status in _ENDED:
+        raise Conflict("A generation that has ended takes no image.")
 
 
 async def _lock(
@@ -287,7 +340,7 @@ async def _lock(
     """A generation of the actor's, with its asset locked. Raises `NotFound`."""
     mine = _readable(actor) if admins_too else [Asset.owner_id == actor.user_id]
     of_asset = select(Generation.asset_id).where(Generation.public_id == as_public_id(public_id))
-    asset = await _lock_asset(session, [Asset.id == of_asset.scalar_subquery(), not_gone()], *mine)
+    asset = await _lock_asset(session, Asset.id == of_asset.scalar_subquery(), not_gone(), *mine)
     if asset is None:
         raise NotFound(NOT_FOUND)
     # Only a statement that begins after the lock sees what others did to it.
@@ -299,25 +352,13 @@ async def _lock(
     return asset, row
 
 
-async def _lock_asset(
-    session: AsyncSession, asked: Sequence[ColumnElement[bool]], *mine: ColumnElement[bool]
-) -> Asset | None:
-    statement = select(Asset).where(*asked, *mine).with_for_update(of=Asset)
+async def _lock_asset(session: AsyncSession, *asked: ColumnElement[bool]) -> Asset | None:
+    statement = select(Asset).where(*asked).with_for_update(of=Asset)
     asset: Asset | None = await session.scalar(statement, execution_options={"populate_existing": True})
     if asset is not None and asset.own_file_id is None and not asset.generation_count:
         # A server of the version before, which may still run, writes only what is shown.
         asset.own_file_id = asset.file_id
     return asset
-
-
-def _is_of_project(public_id: str) -> list[ColumnElement[bool]]:
-    """Only image assets of projects have generations."""
-    return [
-        Asset.public_id == as_public_id(public_id),
-        Asset.type == "image",
-        Asset.project_id.is_not(None),
-        not_gone(),
-    ]
 
 
 def _readable(actor: Actor) -> list[ColumnElement[bool]]:

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.accounts import audit
@@ -85,14 +85,19 @@ async def change_tags(
         await service.update(session, actor, public_id, {"tags": list(after.values())})
 
 
-async def _lock(session: AsyncSession, actor: Actor, public_id: str, *, admins_too: bool = False) -> Asset:
-    """An image asset of a project of the actor's, kept from being changed by others until the commit."""
-    wanted = select(Asset).where(
+def of_project(public_id: str) -> list[ColumnElement[bool]]:
+    """Whether an asset is the image asset of this id, which belongs to a project."""
+    return [
         Asset.public_id == as_public_id(public_id),
         Asset.type == "image",
         Asset.project_id.is_not(None),
         not_gone(),
-    )
+    ]
+
+
+async def _lock(session: AsyncSession, actor: Actor, public_id: str, *, admins_too: bool = False) -> Asset:
+    """An image asset of a project of the actor's, kept from being changed by others until the commit."""
+    wanted = select(Asset).where(*of_project(public_id))
     if not (admins_too and actor.is_admin):
         wanted = wanted.where(Asset.owner_id == actor.user_id)
     asset = await session.scalar(wanted.with_for_update(of=Asset))

@@ -19,7 +19,7 @@ from mediakeep.assets.text import fold
 from mediakeep.collections.service import Belonging
 from mediakeep.db import insert_into, now_plus
 from mediakeep.db.base import as_public_id, table_of
-from mediakeep.errors import NotFound, PermissionDenied
+from mediakeep.errors import Conflict, NotFound, PermissionDenied
 from mediakeep.files.ingest import RecordedFile
 
 NOT_FOUND = "Asset not found"
@@ -116,16 +116,16 @@ async def _add(session: AsyncSession, actor: Actor, new: NewAsset, file: Recorde
         )
     )
     counters.note(session, after=added)
-    await index.put(
-        session,
+    document = index.Document(
         asset_id=asset_id,
         owner_id=actor.user_id,
-        project_id=owned.get("project_id"),
+        project_id=owned.get("project_id") if new.type == "image" else None,
         name=new.name,
         description=new.description,
         tags=new.tags,
         prompts="",
     )
+    await index.put(session, document)
     data = {"type": new.type, "name": new.name}
     await events.record(session, "asset.created", owner_id=actor.user_id, subject=public_id, data=data)
     return asset_id
@@ -134,11 +134,16 @@ async def _add(session: AsyncSession, actor: Actor, new: NewAsset, file: Recorde
 async def update(session: AsyncSession, actor: Actor, public_id: str, changes: dict[str, Any]) -> Asset:
     """Change what `changes` names: columns of the asset, `tags`, and collections by their public ids.
 
-    Raises `NotFound` for an asset or a collection that is not the actor's.
+    Raises `NotFound` for an asset or a collection that is not the actor's, `Conflict` for taking one with generations,
+    which only projects show, out of its project.
     """
     asset = await _get_for_change(session, public_id)
     if asset.owner_id != actor.user_id:
         raise NotFound(NOT_FOUND)
+    if asset.generation_count and changes.get("project_id", "") is None:
+        raise Conflict(
+            "An asset with generations needs a project: move it to another one, or delete them first."
+        )
     given = {name: changes[name] for name in vars(Belonging()) if name in changes}
     owned = await collections.service.resolve(session, actor.user_id, Belonging(**given))
     columns = {name: value for name, value in changes.items() if name not in given}
@@ -234,7 +239,11 @@ async def _set_tags(session: AsyncSession, owner_id: int, asset_id: int, names: 
 
 
 async def lock_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, str]) -> list[int]:
-    """The ids of these tags, made where missing, none of which can be cleared away until the commit."""
+    """The ids of these tags, made where missing, none of which can be cleared away until the commit.
+
+    Whoever makes the same ones waits for that. So what changes several assets calls this once before, with all of their
+    tags: those that are made one after the other are made in no order.
+    """
     there = select(Tag.id, Tag.folded).where(Tag.owner_id == owner_id, Tag.folded.in_(by_folded))
     # PostgreSQL's KEY SHARE: shared among all who use a tag, refused to whoever clears it away.
     locked = (await session.execute(there.with_for_update(read=True, key_share=True))).all()

@@ -1,5 +1,6 @@
 """Background work on assets: what a deleted collection or user takes along, tags that are renamed or that nothing has."""
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
@@ -65,10 +66,11 @@ async def remove_user(library: Library, claimed: Claimed) -> None:
 @task("assets.rename_tag")
 async def rename_tag(library: Library, claimed: Claimed) -> None:
     """Rename a tag on the rest of a project's assets, a chunk at a time."""
-    after: int | None = claimed.payload["after"]
+    renaming = claimed.payload
+    after: int | None = renaming["after"]
     while after is not None:
-        async with library.database.write() as session:
-            _, after = await tags.rename_some(session, claimed.payload, after=after)
+        chunk = partial(tags.rename_some, renaming=renaming, after=after)
+        _, after = await library.database.transact(chunk)
 
 
 @periodic("assets.resume_removals", every=lambda _: 3600)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from socket import gaierror
 from typing import Any, TypeVar
 
 import asyncpg
@@ -20,12 +21,12 @@ import structlog
 from sqlalchemy import URL, event, make_url, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from mediakeep.db.hot import READER_PRAGMAS, HotQuery, SqliteReaders, Value
+from mediakeep.db.hot import MAX_QUERY_SECONDS, READER_PRAGMAS, HotQuery, SqliteReaders, Value
 from mediakeep.db.sqlite_writer import connect_writer
 from mediakeep.errors import CommitUnconfirmed, SettingsError, Unavailable
 from mediakeep.settings import Settings
@@ -52,13 +53,28 @@ _T = TypeVar("_T")
 #: Where a session keeps what its transaction does last.
 _LAST = "db.last"
 
+#: PostgreSQL's deadlock_detected and serialization_failure.
+_COLLISIONS = frozenset({"40P01", "40001"})
+
+#: How often a transaction is carried out that PostgreSQL ends each time so that another can go on.
+_ATTEMPTS = 3
+
 
 class Database:
     """Opens transactions. What reads needs `read()`; whatever changes something needs `write()`."""
 
-    def __init__(self, write_engine: AsyncEngine, read_engine: AsyncEngine, *, sqlite: Path | None) -> None:
+    def __init__(
+        self,
+        write_engine: AsyncEngine,
+        read_engine: AsyncEngine,
+        *,
+        scan_engine: AsyncEngine | None = None,
+        sqlite: Path | None = None,
+    ) -> None:
         self.write_engine = write_engine
         self.read_engine = read_engine
+        # PostgreSQL's connections for what may have to look at everything.
+        self._scan_engine = scan_engine or read_engine
         self._turns = _Turns(sqlite.with_name("db.lock")) if sqlite else None
         self._sqlite_readers = SqliteReaders(sqlite) if sqlite else None
         # Of their own, so that nobody's slow search keeps others from being known.
@@ -83,8 +99,7 @@ class Database:
         async with self.turn(), AsyncSession(self.write_engine, expire_on_commit=False) as session:
             try:
                 yield session
-                for work in session.info.get(_LAST, ()):
-                    await work(session)
+                await _do_last(session)
             except BaseException:
                 await uninterrupted(session.rollback())
                 raise
@@ -95,6 +110,25 @@ class Database:
                 raise CommitUnconfirmed from error
         for call in self.after_commit:
             call(session.info)
+
+    async def transact(self, work: Callable[[AsyncSession], Awaitable[_T]]) -> _T:
+        """What `work` does in one transaction; once more where PostgreSQL ends that so that another's can go on.
+
+        So `work` does nothing that a rollback would not undo. Raises what it raises, and `Unavailable` where the
+        database is away, or others were in the way each time.
+        """
+        attempt = 1
+        while True:
+            try:
+                async with self.write() as session:
+                    return await work(session)
+            except (DBAPIError, PoolTimeout, OSError) as error:
+                if not may_pass(error):
+                    raise
+                if not is_collision(error) or attempt == _ATTEMPTS:
+                    raise unavailable(error) from error
+            log.info("database.collision", attempt=attempt)
+            attempt += 1
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -110,8 +144,7 @@ class Database:
         try:
             return await self._fetch(query, values)
         except _IS_AWAY as error:
-            log.error("database.unavailable", error=type(error).__name__, cause=str(error)[:500])
-            raise Unavailable("The database does not answer. Try again in a moment.") from error
+            raise unavailable(error) from error
 
     async def _fetch(self, query: HotQuery, values: Mapping[str, Value]) -> Sequence[Sequence[Any]]:
         readers = self._sqlite_scanners if query.is_scan else self._sqlite_readers
@@ -119,7 +152,8 @@ class Database:
             work = partial(readers.fetch, *query.for_sqlite(values))
             return await asyncio.get_running_loop().run_in_executor(readers.threads, work)
         sql, parameters = query.for_postgresql(values)
-        async with self.read_engine.connect() as connection:
+        engine = self._scan_engine if query.is_scan else self.read_engine
+        async with engine.connect() as connection:
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection  # asyncpg's, which has no types
             rows: Sequence[Sequence[Any]] = await driver.fetch(sql, *parameters)
@@ -136,6 +170,7 @@ class Database:
 
     async def close(self) -> None:
         await self.read_engine.dispose()
+        await self._scan_engine.dispose()
         async with self.turn():  # the last connection to leave checkpoints
             for readers in (self._sqlite_readers, self._sqlite_scanners):
                 if readers:
@@ -145,12 +180,43 @@ class Database:
             self._turns.close()
 
 
-def do_last(session: AsyncSession, work: Callable[[AsyncSession], Awaitable[None]]) -> None:
+def do_last(
+    session: AsyncSession, work: Callable[[AsyncSession], Awaitable[None]], *, order: int = 1
+) -> None:
     """Have this work done at the end of a write transaction, before its commit; once, however often it is asked for.
 
-    For rows that many transactions change: whoever has locked one should not wait for anything else.
+    For rows that many transactions change: whoever has locked one should not wait for anything else. What has the
+    smaller `order` is done first, in every transaction, so that no two wait for each other.
     """
-    session.info.setdefault(_LAST, {})[work] = None
+    session.info.setdefault(_LAST, {})[work] = order
+
+
+async def _do_last(session: AsyncSession) -> None:
+    works: dict[Callable[[AsyncSession], Awaitable[None]], int] = session.info.get(_LAST, {})
+    for work in sorted(works, key=works.__getitem__):
+        await work(session)
+
+
+def is_collision(error: BaseException) -> bool:
+    """Whether PostgreSQL has ended this transaction because it and another waited for each other."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _COLLISIONS
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether it is for a database that is down or overloaded, or for others' work, that a transaction failed."""
+    return (
+        isinstance(error, OperationalError | PoolTimeout | ConnectionError | TimeoutError | gaierror)
+        or is_collision(error)
+        or getattr(error, "connection_invalidated", False)
+    )
+
+
+def unavailable(error: BaseException) -> Unavailable:
+    """What a caller hears of that; the log has the cause."""
+    log.error("database.unavailable", error=type(error).__name__, cause=str(error.__cause__ or error)[:500])
+    if is_collision(error):
+        return Unavailable("Others are changing the same things. Try again in a moment.")
+    return Unavailable("The database does not answer. Try again in a moment.")
 
 
 class _Turns:
@@ -289,12 +355,24 @@ def _run_pragmas(connection: DBAPIConnection, *pragmas: str) -> None:
 
 def _open_postgresql(url: URL) -> Database:
     write_engine = create_async_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True)
-    read_engine = create_async_engine(
-        url,
-        pool_size=8,
-        max_overflow=8,
-        pool_pre_ping=True,
-        isolation_level="AUTOCOMMIT",
-        skip_autocommit_rollback=True,
+    read_engine, scan_engine = (
+        create_async_engine(
+            url,
+            pool_size=size,
+            max_overflow=size,
+            pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+        )
+        for size in (8, 4)
     )
-    return Database(write_engine, read_engine, sqlite=None)
+    event.listen(scan_engine.sync_engine, "connect", _prepare_postgresql_scanner)
+    return Database(write_engine, read_engine, scan_engine=scan_engine)
+
+
+def _prepare_postgresql_scanner(connection: DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    # What is looked for decides how: one plan for common and for rare words is a bad one for most.
+    cursor.execute("SET plan_cache_mode = force_custom_plan")
+    cursor.execute(f"SET statement_timeout = {round(MAX_QUERY_SECONDS * 1000)}")
+    cursor.close()

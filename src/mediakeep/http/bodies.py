@@ -19,8 +19,11 @@ def _without_nul(text: str) -> str:
     return text
 
 
-#: Text of an address's query, which no database has to refuse.
-Text = Annotated[str, AfterValidator(_without_nul)]
+#: Text that no database has to refuse. A limit goes before it: after it, characters would be told of as "items".
+WITHOUT_NUL = AfterValidator(_without_nul)
+
+#: Text of an address's query.
+Text = Annotated[str, WITHOUT_NUL]
 
 
 def changes_schema(example: JsonDict) -> Callable[[JsonDict], None]:

@@ -6,18 +6,19 @@ Plain ASGI: Starlette's `BaseHTTPMiddleware` costs a task per request and breaks
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mediakeep import metrics
 from mediakeep.errors import TooLarge
+from mediakeep.http.auth import authenticate
 from mediakeep.http.conditions import current_date
 from mediakeep.http.metrics import template_of
-from mediakeep.http.problems import internal_error, problem
+from mediakeep.http.problems import answer_of, internal_error, problem
 from mediakeep.http.request_ids import request_id_from
 from mediakeep.logs import log_request
 
@@ -127,16 +128,26 @@ class EarlyAnswer:
 class LimitBody:
     """Refuses bodies of more than `max_bytes` (413) or that take more than `seconds` to arrive (408).
 
-    Except where a route reads its stream with limits of its own.
+    Except where a route reads its stream with limits of its own. Routes of `larger` take as many bytes as that says, in
+    four times the time: but from known callers only, and `large_at_once` at a time, so that memory is bounded.
     """
 
     def __init__(
-        self, app: ASGIApp, *, max_bytes: int, streaming: Sequence[str], seconds: float = 30.0
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        streaming: Sequence[str] = (),
+        larger: Mapping[str, int] | None = None,
+        seconds: float = 30.0,
+        large_at_once: int = 2,
     ) -> None:
         self.app = app
         self.max_bytes = max_bytes
         self.seconds = seconds
         self.streaming = [re.compile(pattern) for pattern in streaming]
+        self.larger = larger or {}
+        self._large = asyncio.Semaphore(large_at_once)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
@@ -146,43 +157,66 @@ class LimitBody:
         ):
             await self.app(scope, receive, send)
             return
-        length = Headers(scope=scope).get("content-length", "")
-        if length.isdigit() and int(length) > self.max_bytes:
-            await self._refuse(scope, receive, send)
-            return
+        most = max_body_bytes(scope["path"], self.max_bytes, self.larger)
+        given = Headers(scope=scope).get("content-length", "")
+        length = int(given) if given.isdigit() else most
+        if length > most:
+            await self._refuse(most, scope, receive, send)
+        elif length <= self.max_bytes:
+            await self._take(most, self.seconds, scope, receive, send)
+        else:
+            await self._take_large(most, scope, receive, send)
+
+    async def _take_large(self, most: int, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
         try:
-            async with asyncio.timeout(self.seconds):
-                body = await self._read(receive)
-        except TimeoutError:
-            await self._give_up(scope, receive, send)
+            await authenticate(request)
+        except Exception as error:
+            answer = await answer_of(request, error)
+            if answer is None:
+                raise
+            await answer(scope, receive, send)
             return
+        async with self._large:
+            await self._take(most, 4 * self.seconds, scope, receive, send)
+
+    async def _take(self, most: int, seconds: float, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                body = await _read(receive, most)
+        except TimeoutError:
+            sentence = f"The request body did not arrive within {seconds:g} seconds."
+            answer = problem(408, sentence, code="request-timeout", headers={"Connection": "close"})
+            await answer(scope, receive, send)
         except ClientDisconnect:
             return
-        if len(body) > self.max_bytes:
-            await self._refuse(scope, receive, send)
-            return
-        await self.app(scope, _replay(body, receive), send)
+        else:
+            if len(body) > most:
+                await self._refuse(most, scope, receive, send)
+            else:
+                await self.app(scope, _replay(body, receive), send)
 
-    async def _read(self, receive: Receive) -> bytes:
-        """The whole body, or as much as shows that it is too long: what follows never sees half of one."""
-        body = bytearray()
-        more = True
-        while more and len(body) <= self.max_bytes:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-        return bytes(body)
-
-    async def _give_up(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sentence = f"The request body did not arrive within {self.seconds:g} seconds."
-        answer = problem(408, sentence, code="request-timeout", headers={"Connection": "close"})
-        await answer(scope, receive, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sentence = f"The request body is too large. This address takes at most {self.max_bytes} bytes."
+    async def _refuse(self, most: int, scope: Scope, receive: Receive, send: Send) -> None:
+        sentence = f"The request body is too large. This address takes at most {most} bytes."
         await problem(413, sentence, code=TooLarge.code)(scope, receive, send)
+
+
+def max_body_bytes(path: str, usual: int, larger: Mapping[str, int]) -> int:
+    """The largest body that an address takes, or the template of one; `larger` has exceptions by regular expression."""
+    return next((most for pattern, most in larger.items() if re.fullmatch(pattern, path)), usual)
+
+
+async def _read(receive: Receive, most: int) -> bytes:
+    """The whole body, or as much as shows that it is too long: what follows never sees half of one."""
+    body = bytearray()
+    more = True
+    while more and len(body) <= most:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return bytes(body)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

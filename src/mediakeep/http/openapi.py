@@ -1,6 +1,6 @@
 """The OpenAPI document: what FastAPI finds, the routes that it does not see, and what all of them may answer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 
 from mediakeep.errors import MediakeepError, NotAuthenticated, Unavailable
 from mediakeep.http import delivery_docs
+from mediakeep.http.middleware import max_body_bytes
 from mediakeep.http.problems import MEDIA_TYPE, PROBLEM_SCHEMA, document, problem_answer, problem_responses
 
 _TAGS = [
@@ -47,8 +48,8 @@ _HEADERS_OF_PROBLEMS = {"401": "WWW-Authenticate", "429": "Retry-After", "503": 
 _METHODS = {"get", "head", "post", "put", "patch", "delete"}
 
 
-def describe(app: FastAPI, *, max_request_bytes: int) -> dict[str, Any]:
-    """The whole document. `max_request_bytes` is the limit of bodies that are no upload."""
+def describe(app: FastAPI, *, max_request_bytes: int, larger: Mapping[str, int]) -> dict[str, Any]:
+    """The whole document. `max_request_bytes` is the limit of bodies that are no upload; `larger` has exceptions."""
     described = get_openapi(
         title=app.title,
         version=app.version,
@@ -68,18 +69,18 @@ def describe(app: FastAPI, *, max_request_bytes: int) -> dict[str, Any]:
     described["paths"].update(delivery_docs.download_path())
     for path, operations in delivery_docs.image_paths().items():
         described["paths"].setdefault(path, {}).update(operations)
-    for operation in _operations(described):
-        _add_shared_answers(operation, max_request_bytes)
+    for path, operation in _operations(described):
+        _add_shared_answers(operation, max_body_bytes(path, max_request_bytes, larger))
         _add_shared_headers(operation)
     return described
 
 
-def _operations(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for item in described["paths"].values():
-        yield from (item[method] for method in item if method in _METHODS)
+def _operations(described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in described["paths"].items():
+        yield from ((path, item[method]) for method in item if method in _METHODS)
 
 
-def _add_shared_answers(operation: dict[str, Any], max_request_bytes: int) -> None:
+def _add_shared_answers(operation: dict[str, Any], most_bytes: int) -> None:
     """What the layers around the routes answer, instead of what FastAPI supposes."""
     answers: dict[str, Any] = {
         status: answer for status, answer in operation["responses"].items() if not _is_supposed(answer)
@@ -93,7 +94,7 @@ def _add_shared_answers(operation: dict[str, Any], max_request_bytes: int) -> No
         answers.setdefault(str(status), answer)
     body = operation.get("requestBody", {}).get("content", {})
     if body and "multipart/form-data" not in body:  # uploads have limits of their own
-        answers["413"] = _too_large(max_request_bytes)
+        answers["413"] = _too_large(most_bytes)
     operation["responses"] = dict(sorted(answers.items()))
 
 
@@ -103,8 +104,8 @@ def _is_supposed(answer: dict[str, Any]) -> bool:
     return bool(schema.get("$ref", "").endswith("/HTTPValidationError"))
 
 
-def _too_large(max_request_bytes: int) -> dict[str, Any]:
-    sentence = f"The request body is too large. This address takes at most {max_request_bytes} bytes."
+def _too_large(most_bytes: int) -> dict[str, Any]:
+    sentence = f"The request body is too large. This address takes at most {most_bytes} bytes."
     return problem_answer(
         "The request body is too large.", too_large=document(413, sentence, code="too-large")
     )

@@ -2,23 +2,20 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
-from socket import gaierror
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic_core import to_json
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from mediakeep.errors import InvalidInput, MediakeepError, Unavailable
-
-log = structlog.get_logger(__name__)
+from mediakeep.db import may_pass, unavailable
+from mediakeep.errors import InvalidInput, MediakeepError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -196,22 +193,9 @@ def _allowed_methods(request: Request) -> list[str]:
 
 async def _database(_request: Request, error: Exception) -> Response:
     """A database that is down or overloaded is worth trying again; anything else is a fault of ours."""
-    if (
-        isinstance(error, OperationalError | PoolTimeout | ConnectionError | TimeoutError | gaierror)
-        or _is_collision(error)
-        or getattr(error, "connection_invalidated", False)
-    ):
-        log.error(
-            "database.unavailable", error=type(error).__name__, cause=str(error.__cause__ or error)[:500]
-        )
-        return problem_of(Unavailable("The database does not answer. Try again in a moment."))
+    if may_pass(error):
+        return problem_of(unavailable(error))
     raise error
-
-
-def _is_collision(error: Exception) -> bool:
-    """Whether PostgreSQL has ended one of two transactions that waited for each other."""
-    sqlstate = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return sqlstate in {"40P01", "40001"}
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:

@@ -18,7 +18,7 @@ from mediakeep.assets.queries import Shape
 from mediakeep.assets.service import NewAsset
 from mediakeep.assets.text import MAX_NAME_LENGTH, check_name, check_tags, clean_file_name
 from mediakeep.collections.service import Belonging
-from mediakeep.errors import InvalidInput, MediakeepError
+from mediakeep.errors import Conflict, InvalidInput, MediakeepError
 from mediakeep.files.ingest import Ingested, ingest
 from mediakeep.files.policy import Policy
 from mediakeep.files.receive import Received
@@ -182,6 +182,7 @@ async def store_upload(
                 await _raise_if_repeated(library, actor, key, asked)
             async with (
                 _ingested(library, policy, form.received) as content,
+                _not_with_itself(library, actor, key, asked),
                 library.database.write() as session,
             ):
                 shown = await record(session, content, form)
@@ -223,6 +224,19 @@ async def _counted() -> AsyncIterator[_Upload]:
     finally:
         metrics.UPLOADS.inc(upload.outcome)
         metrics.UPLOADED_BYTES.inc(upload.outcome, by=upload.received_bytes)
+
+
+@asynccontextmanager
+async def _not_with_itself(
+    library: Library, actor: Actor, key: str | None, asked: str
+) -> AsyncIterator[None]:
+    """Raises `Repeated` where the block conflicts with what the same request has just done."""
+    try:
+        yield
+    except Conflict:
+        if key:
+            await _raise_if_repeated(library, actor, key, asked)
+        raise
 
 
 async def _raise_if_repeated(library: Library, actor: Actor, key: str, asked: str) -> None:

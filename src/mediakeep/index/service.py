@@ -1,5 +1,6 @@
 """Keeping the index: in the transaction that changes what is found."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Final
 from sqlalchemy import Insert, bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mediakeep.db import insert_into
+from mediakeep.db import do_last, insert_into
 from mediakeep.db.base import insert_on
 from mediakeep.index.models import SearchDocument, Term, TermGram
 from mediakeep.index.vocabulary import grams_of, is_term
@@ -30,6 +31,9 @@ _MOST_PLACES: Final = 250
 
 _CHUNK: Final = 200
 
+#: Where a session keeps the words that its transaction brings.
+_NOTED: Final = "index.words"
+
 _KNOWN_WORDS: Final = select(Term.word).where(Term.word.in_(bindparam("words", expanding=True)))
 
 
@@ -39,6 +43,7 @@ class Document:
 
     asset_id: int
     owner_id: int
+    #: The project in which it is an image asset.
     project_id: int | None
     name: str
     description: str
@@ -46,62 +51,31 @@ class Document:
     prompts: str | None = None
 
 
-async def put(
-    session: AsyncSession,
-    *,
-    asset_id: int,
-    owner_id: int,
-    project_id: int | None,
-    name: str,
-    description: str,
-    tags: Sequence[str],
-    prompts: str | None = None,
-) -> None:
+async def put(session: AsyncSession, document: Document) -> None:
     """Have an asset be found by these texts, and by no others, once this transaction has committed."""
-    document = Document(
-        asset_id=asset_id,
-        owner_id=owner_id,
-        project_id=project_id,
-        name=name,
-        description=description,
-        tags=tags,
-        prompts=prompts,
-    )
     await put_all(session, [document])
 
 
 async def put_all(session: AsyncSession, documents: Iterable[Document]) -> None:
-    """As `put`, for several assets at once. In one transaction this is better than many calls of `put`.
-
-    New words are added in one order for all, so that two writers cannot deadlock over them.
-    """
+    """As `put`, for several assets at once. In one transaction this is better than many calls of `put`."""
     given = {document.asset_id: document for document in documents}
     if not given:
         return
     kept = await _prompts(session, [one.asset_id for one in given.values() if one.prompts is None])
     name = session.get_bind().dialect.name
-    rows = [
-        as_row(document, dialect_name=name, prompts=kept.get(id_, ""))
-        for id_, document in sorted(given.items())
-    ]
+    rows: list[dict[str, str | int | None]] = []
+    for id_, document in sorted(given.items()):
+        if rows:
+            await asyncio.sleep(0)  # a long text takes milliseconds, and there may be hundreds
+        rows.append(as_row(document, dialect_name=name, prompts=kept.get(id_, "")))
     await session.execute(_put_statement(name), rows)
     texts = (row[field] for row in rows for field in _ROOM)
-    await _add_terms(session, {word for text in texts for word in str(text).split(" ") if is_term(word)})
+    _note_terms(session, {word for text in texts for word in str(text).split(" ") if is_term(word)})
 
 
 async def remove(session: AsyncSession, asset_ids: Sequence[int]) -> None:
     """Have assets not be found any more."""
     await session.execute(delete(SearchDocument).where(SearchDocument.asset_id.in_(asset_ids)))
-
-
-async def remove_others(
-    session: AsyncSession, asset_ids: Sequence[int], *, after: int, up_to: int | None
-) -> None:
-    """Forget what is indexed from `after` (not itself) up to `up_to` (to the end without it) but for these assets."""
-    there = [SearchDocument.asset_id > after, SearchDocument.asset_id.not_in(asset_ids)]
-    if up_to is not None:
-        there.append(SearchDocument.asset_id <= up_to)
-    await session.execute(delete(SearchDocument).where(*there))
 
 
 def owner_scope(owner_id: int) -> str:
@@ -174,12 +148,23 @@ def _vector(counted: dict[str, list[str]], scope: list[str]) -> str:
     return " ".join([f"'{word}':{','.join(each)}" for word, each in places.items()] + scope)
 
 
-async def _add_terms(session: AsyncSession, found: set[str]) -> None:
+def _note_terms(session: AsyncSession, words: set[str]) -> None:
+    """Have the vocabulary hold these words when the transaction ends.
+
+    Others that bring the same new words wait for one another: adding them last, but for the counters, and all in one
+    order, none of them has anything that another waits for.
+    """
+    noted: set[str] = session.info.setdefault(_NOTED, set())
+    noted |= words
+    do_last(session, _add_terms, order=0)
+
+
+async def _add_terms(session: AsyncSession) -> None:
     """Add those words to the vocabulary that it has not.
 
     There is no count of where a word occurs: under one, all who upload a "jpg" would wait for one another.
     """
-    wanted = sorted(found)
+    wanted = sorted(session.info.pop(_NOTED, ()))
     for start in range(0, len(wanted), _CHUNK):
         chunk = wanted[start : start + _CHUNK]
         known = set(await session.scalars(_KNOWN_WORDS, {"words": chunk}))
@@ -188,6 +173,7 @@ async def _add_terms(session: AsyncSession, found: set[str]) -> None:
         ]
         if rows:
             await _add(session, rows)
+            await asyncio.sleep(0)  # there may be thousands
 
 
 async def _add(session: AsyncSession, rows: list[dict[str, str | int]]) -> None:

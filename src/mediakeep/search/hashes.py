@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import bindparam, select, tuple_
+from sqlalchemy import bindparam, exists, select, tuple_
 
+from mediakeep.accounts.models import User
 from mediakeep.assets.models import Asset
 from mediakeep.db import Database, HotQuery, as_time, now_plus
 from mediakeep.db.hot import Value
@@ -43,6 +44,8 @@ _VERSIONS = count()
 
 #: asset, file and hash of each entry, a row each.
 Table = npt.NDArray[np.int64]
+
+_NONE: Table = np.empty((3, 0), np.int64)
 
 
 class OwnersHashes:
@@ -150,6 +153,23 @@ class OwnersHashes:
         self.version = next(_VERSIONS)
 
 
+class EverybodysHashes:
+    """Those of several owners as one, as they were when they were put together."""
+
+    def __init__(self, hashes: Sequence[OwnersHashes]) -> None:
+        self._tables = [one.table for one in hashes]
+        #: Of whoever's were added to last: larger than it was whenever something is added.
+        self.version = max((one.version for one in hashes), default=0)
+
+    @property
+    def table(self) -> Table:
+        """Asset, file and hash of each entry."""
+        return np.concatenate([_NONE, *self._tables], axis=1)
+
+
+Hashes = OwnersHashes | EverybodysHashes
+
+
 class KnownHashes:
     """Those of the owners who were asked about last, up to so many bytes in all; each owner's are read at the first question."""
 
@@ -160,16 +180,35 @@ class KnownHashes:
 
     async def of(self, owner_id: int) -> OwnersHashes:
         """The owner's, with everything that was committed before the call."""
+        kept = await self._refreshed(owner_id)
+        self._let_go()
+        return kept
+
+    async def everybodys(self) -> EverybodysHashes:
+        """All owners', each with everything that was committed before the call."""
+        owners = await self._database.fetch(_OWNERS, {})
+        hashes = EverybodysHashes([await self._refreshed(owner_id) for (owner_id,) in owners])
+        self._let_go()
+        return hashes
+
+    def forget(self, owner_id: int | None) -> None:
+        """Read them anew next time; without an owner, everybody's."""
+        if owner_id is None:
+            self._kept.clear()
+        else:
+            self._kept.pop(owner_id, None)
+
+    async def _refreshed(self, owner_id: int) -> OwnersHashes:
         kept = self._kept.setdefault(owner_id, OwnersHashes(owner_id))
         self._kept.move_to_end(owner_id)
         await kept.refresh(self._database)
-        while len(self._kept) > 1 and sum(one.size for one in self._kept.values()) > self._max_bytes:
-            self._kept.popitem(last=False)
         return kept
 
-    def forget(self, owner_id: int) -> None:
-        """Read them anew next time."""
-        self._kept.pop(owner_id, None)
+    def _let_go(self) -> None:
+        size = sum(one.size for one in self._kept.values())
+        while len(self._kept) > 1 and size > self._max_bytes:
+            _, longest_unasked = self._kept.popitem(last=False)
+            size -= longest_unasked.size
 
 
 def latest(table: Table) -> Table:
@@ -196,5 +235,11 @@ _changed = (
 _CHANGED, _ALL = HotQuery(_changed), HotQuery(_changed, is_scan=True)
 
 _BY_ID = HotQuery(select(*_COLUMNS).join(File, File.id == Asset.file_id).where(is_among(Asset.id, "ids")))
+
+_OWNERS = HotQuery(
+    select(User.id)
+    .where(exists().where(Asset.owner_id == User.id, Asset.file_id.is_not(None)))
+    .order_by(User.id)
+)
 
 _NOW = HotQuery(select(now_plus()))

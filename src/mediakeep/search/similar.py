@@ -23,7 +23,7 @@ from mediakeep.db.base import as_public_id
 from mediakeep.db.ids import among, is_among
 from mediakeep.errors import BadRequest, NotFound
 from mediakeep.files.models import File
-from mediakeep.search.hashes import KnownHashes, OwnersHashes, Table, latest
+from mediakeep.search.hashes import Hashes, KnownHashes, Table, latest
 from mediakeep.search.neighbours import TooLongError, bits_apart, clusters, nearest, telling
 
 #: Neighbours of one asset, and members of one group: more than these are not told.
@@ -91,7 +91,8 @@ class Similar:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known = KnownHashes(database)
-        self._groupings: dict[tuple[int, int], _Grouping] = {}
+        #: By owner, None being all of them, and distance.
+        self._groupings: dict[tuple[int | None, int], _Grouping] = {}
         # One at a time, so that it takes one core at most.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="duplicates")
         self._is_closed = False
@@ -127,16 +128,20 @@ class Similar:
         ], len(ordered)
 
     async def duplicates(
-        self, actor: Actor, *, distance: int, limit: int, offset: int
+        self, actor: Actor, *, distance: int, limit: int, offset: int, everyones: bool = False
     ) -> tuple[list[Group], int]:
         """A page of the groups of the caller's assets that look alike, and how many groups there are in all.
 
         Those at most `distance` bits apart are together, and those of the same content. Groups whose newest asset is the
-        newest come first. Raises `BadRequest` where finding them takes too long.
+        newest come first. Raises `BadRequest` where finding them takes too long, `PermissionDenied` for `everyones` (an
+        admin's: whosever they are) unless an admin asks.
         """
-        kept = await self._known.of(actor.user_id)
-        grouped = await self._grouped(kept, actor.user_id, distance)
-        seen = await self._living(actor.user_id, (entry[0] for group in grouped for entry in group))
+        if everyones:
+            actor.require("admin")
+        owner_id = None if everyones else actor.user_id
+        kept = await self._known.everybodys() if owner_id is None else await self._known.of(owner_id)
+        grouped = await self._grouped(kept, owner_id, distance)
+        seen = await self._living(owner_id, (entry[0] for group in grouped for entry in group))
         groups = await asyncio.to_thread(_as_they_are, grouped, seen, distance)
         return [_told(group) for group in groups[offset : offset + limit]], len(groups)
 
@@ -154,15 +159,15 @@ class Similar:
         places = await asyncio.to_thread(nearest, hashes, phash, distance=distance, most=MOST_NEIGHBOURS + 1)
         return await self._living(owner_id, table[0, places].tolist())
 
-    async def _living(self, owner_id: int, ids: Iterable[int]) -> list[_Seen]:
-        """Those of the assets that are there and the owner's."""
+    async def _living(self, owner_id: int | None, ids: Iterable[int]) -> list[_Seen]:
+        """Those of the assets that are there and the owner's; whosever they are without one."""
         wanted = set(ids)
         if not wanted:
             return []
         found = await self._fetch(_LIVING, ids=among(wanted))
         if len(wanted) - len(found) > _MANY_GONE:
             self._known.forget(owner_id)
-        return [one for one in found if one.owner_id == owner_id]
+        return [one for one in found if owner_id in {None, one.owner_id}]
 
     async def _fetch(self, query: HotQuery, **values: Any) -> list[_Seen]:
         rows = await self._database.fetch(query, values)
@@ -170,7 +175,7 @@ class Similar:
             return await asyncio.to_thread(_seen_in, rows)
         return _seen_in(rows)
 
-    async def _grouped(self, kept: OwnersHashes, owner_id: int, distance: int) -> list[Entries]:
+    async def _grouped(self, kept: Hashes, owner_id: int | None, distance: int) -> list[Entries]:
         """The groups as the hashes at hand have them; asked several times at once, they are looked for once."""
         wanted = kept.version
         while True:
@@ -185,7 +190,7 @@ class Similar:
             if grouping.version >= wanted or found.is_good_for_a_while:
                 return found.groups
 
-    def _begin(self, kept: OwnersHashes, distance: int) -> "_Grouping":
+    def _begin(self, kept: Hashes, distance: int) -> "_Grouping":
         for key in [key for key, one in self._groupings.items() if not one.is_good(-1)]:
             del self._groupings[key]
         work = self._thread.submit(self._group, kept.table, distance)

@@ -1,5 +1,7 @@
 """Background work on the index."""
 
+from functools import partial
+
 from mediakeep.index.vocabulary import clear_terms
 from mediakeep.library import Library
 from mediakeep.search.build import index_chunk
@@ -9,8 +11,8 @@ from mediakeep.tasks import Again, Claimed, periodic, task
 @task("search.build")
 async def build(library: Library, claimed: Claimed) -> Again | None:
     """Index the assets of a library that had no index, which the migration asks for; what is not reached is not found."""
-    async with library.database.write() as session:
-        _, last = await index_chunk(session, claimed.state.get("after", 0))
+    work = partial(index_chunk, after=claimed.state.get("after", 0))
+    _, last = await library.database.transact(work)
     return None if last is None else Again(0, {"after": last})
 
 

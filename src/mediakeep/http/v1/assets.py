@@ -1,20 +1,22 @@
 """`/api/v1`: the image assets of projects."""
 
-import json
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import Field
+from pydantic_core import to_json
 
 from mediakeep.assets import generations, image_assets, project_lists, statistics
 from mediakeep.assets.metadata import check_metadata
 from mediakeep.assets.project_lists import ProjectFilters
 from mediakeep.assets.queries import Page
-from mediakeep.assets.text import check_description, check_name, check_tags
+from mediakeep.assets.text import MAX_TAG_LENGTH, MAX_TAGS, check_description, check_name, check_tags
 from mediakeep.errors import Conflict, InvalidInput, MediakeepError, NotFound, PermissionDenied
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import told
-from mediakeep.http.bodies import Text
+from mediakeep.http.bodies import WITHOUT_NUL
 from mediakeep.http.delivery import forget
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
@@ -32,11 +34,12 @@ from mediakeep.http.v1.schemas import (
 
 router = APIRouter(prefix="/api/v1", tags=["image assets"])
 
-_MOST_TAGS = 50
-
 
 def refusals(
-    *errors: type[MediakeepError], of: str = "Asset", may_not: str = "write"
+    *errors: type[MediakeepError],
+    of: str = "Asset",
+    may_not: str = "write",
+    conflict: str = "Asset has active generations",
 ) -> dict[int | str, Any]:
     return problem_responses(
         PermissionDenied,
@@ -44,17 +47,30 @@ def refusals(
         permission_denied=f"This API key may not {may_not}.",
         not_found=f"{of} not found",
         invalid_input="name must not be empty.",
-        conflict="Asset has active generations",
+        conflict=conflict,
     )
 
 
 #: Text that somebody types into a field of a search.
-WORDS = Annotated[Text, Field(max_length=2000)]
+WORDS = Annotated[str, Field(max_length=2000), WITHOUT_NUL]
+
+#: Tags that somebody asks for, as many as an asset can have.
+TAGS = Annotated[
+    str,
+    Query(
+        max_length=MAX_TAGS * (MAX_TAG_LENGTH + 1),
+        description=f"Tags separated by commas, at most {MAX_TAGS}.",
+    ),
+    WITHOUT_NUL,
+]
 
 
 def split_tags(given: str) -> tuple[str, ...]:
-    """The tags of a list with commas, each once."""
-    return tuple(dict.fromkeys(tag.strip() for tag in given.split(",") if tag.strip()))[:_MOST_TAGS]
+    """The tags of a list with commas, each once. Raises `InvalidInput` for more than an asset can have."""
+    tags = tuple(dict.fromkeys(tag.strip() for tag in given.split(",") if tag.strip()))
+    if len(tags) > MAX_TAGS:
+        raise InvalidInput(f"At most {MAX_TAGS} tags can be asked for.", field="tags")
+    return tags
 
 
 @router.get(
@@ -70,7 +86,7 @@ async def list_assets(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
     search: Annotated[WORDS, Query(description="Words, or their beginnings, of name and description.")] = "",
-    tags: Annotated[WORDS, Query(description="Tags separated by commas.")] = "",
+    tags: TAGS = "",
     tags_match: Annotated[
         Literal["all", "any"], Query(description="Whether all of the tags are asked for, or one of them.")
     ] = "all",
@@ -138,10 +154,14 @@ async def read_asset(
     )
     if not include_generations:
         return _json(text)
-    async with library.database.read() as session:
-        found = (await generations.list_of(session, [row_id])).get(row_id, [])
-    shown = [shown_generation(one, addresses, is_public=is_public) for one in found]
-    return _json(f'{text[:-1]},"generations":{json.dumps(shown, ensure_ascii=False)}}}')
+    chunks = generations.iter_of(library.database, row_id)
+    return await _with_generations(
+        text,
+        (
+            [to_json(shown_generation(one, addresses, is_public=is_public)).decode() for one in chunk]
+            async for chunk in chunks
+        ),
+    )
 
 
 @router.put(
@@ -206,6 +226,23 @@ def columns_of(body: AssetBody | AssetChanges) -> dict[str, Any]:
     if is_new or "metadata" in body.model_fields_set:
         columns["metadata_"] = check_metadata(body.metadata or {})
     return columns
+
+
+async def _with_generations(asset: str, chunks: AsyncIterator[Sequence[str]]) -> Response:
+    """An asset's JSON with its generations; sent as they are read where there are many, so that memory stays flat."""
+    first = await anext(chunks)
+    begin = f'{asset[:-1]},"generations":[{",".join(first)}'
+    if len(first) < generations.CHUNK:
+        return _json(f"{begin}]}}")
+
+    async def pieces() -> AsyncIterator[str]:
+        yield begin
+        async for chunk in chunks:
+            if chunk:
+                yield f",{','.join(chunk)}"
+        yield "]}"
+
+    return StreamingResponse(pieces(), media_type="application/json")
 
 
 def _json(text: str, status_code: int = 200) -> Response:

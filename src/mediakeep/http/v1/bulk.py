@@ -1,13 +1,18 @@
 """`/api/v1`: many image assets in one call. Each item counts by itself: a bad one does not undo the others."""
 
-from typing import Annotated, Any, Literal
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import to_json
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from mediakeep.assets import image_assets, project_lists
+from mediakeep.assets import many, project_lists
 from mediakeep.assets.text import check_tags
+from mediakeep.db import Database
 from mediakeep.errors import InvalidInput, MediakeepError, NotFound
 from mediakeep.http.auth import WriteActor, library_of
 from mediakeep.http.base_url import told
@@ -22,9 +27,15 @@ _CHUNK = 50
 
 _ID = "098a4f86-fbc5-4507-99c3-2723e6e79399"
 
+#: What is to be created: its place in the list, and its columns.
+_Item = tuple[int, dict[str, Any]]
+
+_T = TypeVar("_T")
+_Done = TypeVar("_Done")
+
 _Ids = Annotated[
     list[Annotated[str, Field(max_length=64)]],
-    Field(min_length=1, max_length=MAX_BULK, examples=[["098a4f86-fbc5-4507-99c3-2723e6e79399"]]),
+    Field(min_length=1, max_length=MAX_BULK, examples=[[_ID]]),
 ]
 
 
@@ -89,28 +100,21 @@ async def create_assets(request: Request, project_id: str, body: BulkCreation, a
     """Creates 1 to 1,000 assets. `failed` names those that could not be, by their place in the list."""
     library = library_of(request)
     await project_lists.find_own_project(library.database, actor, project_id)
-    visibility = library.settings.default_visibility
-    good: list[tuple[int, dict[str, Any]]] = []
-    failed: list[dict[str, Any]] = []
-    for index, item in enumerate(body.assets):
-        try:
-            good.append((index, columns_of(AssetBody.model_validate(item))))
-        except (ValidationError, MediakeepError) as error:
-            failed.append({"index": index, "error": _sentence(error)})
+    good, failed = await _checked(body.assets)
+
+    async def create(chunk: Sequence[_Item], session: AsyncSession) -> list[str]:
+        items = [columns for _, columns in chunk]
+        visibility = library.settings.default_visibility
+        ids = await many.create(session, actor, project_id, items, visibility=visibility)
+        texts = await project_lists.show(session, ids, shape=SHAPE, told=told(request))
+        return [texts[row_id] for row_id in ids]
+
     shown: list[str] = []
-    for start in range(0, len(good), _CHUNK):
-        chunk = good[start : start + _CHUNK]
-        try:
-            async with library.database.write() as session:
-                ids = [
-                    await image_assets.create(session, actor, project_id, visibility=visibility, **columns)
-                    for _, columns in chunk
-                ]
-                texts = await project_lists.show(session, ids, shape=SHAPE, told=told(request))
-        except NotFound as error:  # the project was deleted meanwhile
-            failed += [{"index": index, "error": error.detail} for index, _ in chunk]
+    async for chunk, done in _in_chunks(library.database, good, create):
+        if isinstance(done, MediakeepError):  # the project was deleted meanwhile, or the database is away
+            failed += [{"index": index, "error": done.detail} for index, _ in chunk]
         else:
-            shown += [texts[row_id] for row_id in ids]
+            shown += done
     text = f'{{"created":[{",".join(shown)}],"failed":{to_json(failed).decode()}}}'
     return Response(text, media_type="application/json")
 
@@ -126,21 +130,18 @@ async def delete_assets(
 ) -> dict[str, Any]:
     """Deletes 1 to 1,000 assets of a project; those with generations only by `force`."""
     library = library_of(request)
-    row_id = await project_lists.find_own_project(library.database, actor, project_id)
-    deleted: list[str] = []
-    failed: list[dict[str, Any]] = []
-    ids = sorted(set(body.asset_ids))  # in one order for everybody: each locks its assets
-    for start in range(0, len(ids), _CHUNK):
-        async with library.database.write() as session:
-            for asset_id in ids[start : start + _CHUNK]:
-                try:
-                    await image_assets.remove(session, actor, asset_id, force=body.force, project_id=row_id)
-                except MediakeepError as error:
-                    failed.append({"asset_id": asset_id, "error": error.detail})
-                else:
-                    deleted.append(asset_id)
-                    await forget(request, session, asset_id)
-    return {"deleted": deleted, "failed": failed}
+    row_id = await project_lists.find_project(library.database, actor, project_id)
+
+    async def delete(chunk: Sequence[str], session: AsyncSession) -> many.Refused:
+        refused = await many.remove(session, actor, chunk, project_id=row_id, force=body.force)
+        for asset_id in chunk:
+            if asset_id not in refused:
+                await forget(request, session, asset_id)
+        return refused
+
+    ids = list(dict.fromkeys(body.asset_ids))
+    refused = await _refused(library.database, ids, delete)
+    return {"deleted": [one for one in ids if one not in refused], "failed": _failed(refused)}
 
 
 @router.put(
@@ -151,20 +152,56 @@ async def delete_assets(
 )
 async def change_tags(request: Request, body: BulkTags, actor: WriteActor) -> dict[str, Any]:
     """Adds tags to 1 to 1,000 assets, removes them, or replaces all by these."""
-    library = library_of(request)
     tags = check_tags(body.tags)
-    updated = 0
+
+    async def change(chunk: Sequence[str], session: AsyncSession) -> many.Refused:
+        return await many.change_tags(session, actor, chunk, body.operation, tags)
+
+    ids = list(dict.fromkeys(body.asset_ids))
+    refused = await _refused(library_of(request).database, ids, change)
+    return {"updated": len(ids) - len(refused), "failed": _failed(refused)}
+
+
+async def _checked(given: Sequence[dict[str, Any]]) -> tuple[list[_Item], list[dict[str, Any]]]:
+    """The items that can be created, and why the others cannot."""
+    good: list[_Item] = []
     failed: list[dict[str, Any]] = []
-    ids = sorted(set(body.asset_ids))  # in one order for everybody: each locks its assets
-    for start in range(0, len(ids), _CHUNK):
-        async with library.database.write() as session:
-            for asset_id in ids[start : start + _CHUNK]:
-                try:
-                    await image_assets.change_tags(session, actor, asset_id, body.operation, tags)
-                    updated += 1
-                except MediakeepError as error:
-                    failed.append({"asset_id": asset_id, "error": error.detail})
-    return {"updated": updated, "failed": failed}
+    for index, item in enumerate(given):
+        await asyncio.sleep(0)  # a thousand long ones take seconds, in which others have their turn
+        try:
+            good.append((index, columns_of(AssetBody.model_validate(item))))
+        except (ValidationError, MediakeepError) as error:
+            failed.append({"index": index, "error": _sentence(error)})
+    return good, failed
+
+
+async def _refused(
+    database: Database,
+    ids: Sequence[str],
+    work: Callable[[Sequence[str], AsyncSession], Awaitable[many.Refused]],
+) -> many.Refused:
+    refused: many.Refused = {}
+    async for chunk, done in _in_chunks(database, ids, work):
+        refused |= dict.fromkeys(chunk, done) if isinstance(done, MediakeepError) else done
+    return refused
+
+
+async def _in_chunks(
+    database: Database, items: Sequence[_T], work: Callable[[Sequence[_T], AsyncSession], Awaitable[_Done]]
+) -> AsyncIterator[tuple[Sequence[_T], _Done | MediakeepError]]:
+    """What became of each chunk, in a transaction of its own; whatever fails one says nothing of the others."""
+    for start in range(0, len(items), _CHUNK):
+        chunk = items[start : start + _CHUNK]
+        done: _Done | MediakeepError
+        try:
+            done = await database.transact(partial(work, chunk))
+        except MediakeepError as error:
+            done = error
+        yield chunk, done
+
+
+def _failed(refused: many.Refused) -> list[dict[str, str]]:
+    return [{"asset_id": asset_id, "error": error.detail} for asset_id, error in refused.items()]
 
 
 def _sentence(error: ValidationError | MediakeepError) -> str:

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from mediakeep.accounts import limits
 from mediakeep.assets import generations
 from mediakeep.assets.generations import ShownGeneration
-from mediakeep.assets.metadata import check_metadata
 from mediakeep.errors import (
     BadRequest,
     Conflict,
@@ -29,7 +29,7 @@ from mediakeep.http.doors import policy_of
 from mediakeep.http.multipart import Form
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
-from mediakeep.http.upload import RATE_LIMIT_HEADERS, UPLOAD_BODY, OtherCounted, store_upload
+from mediakeep.http.upload import IDEMPOTENCY_KEY, RATE_LIMIT_HEADERS, OtherCounted, store_upload
 from mediakeep.http.v1.schemas import (
     GenerationBody,
     GenerationChanges,
@@ -44,6 +44,22 @@ router = APIRouter(prefix="/api/v1", tags=["generations"])
 
 #: What a generation's image may be.
 _FORMATS = ("png", "jpg", "webp")
+
+_UPLOAD_BODY: dict[str, Any] = {
+    "parameters": [IDEMPOTENCY_KEY],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    },
+}
 
 
 def _refusals(
@@ -102,9 +118,9 @@ async def create_generation(
         session,
         actor,
         asset_id,
-        parameters=check_metadata(body.parameters, field="parameters"),
+        parameters=body.parameters,
         status=body.status,
-        metadata=check_metadata(body.metadata),
+        metadata=body.metadata,
     )
     return _shown(request, created)
 
@@ -140,8 +156,6 @@ async def change_generation(
     `cancelled`, and nothing else after those.
     """
     given = {name: getattr(changes, name) for name in changes.model_fields_set}
-    if "metadata" in given:
-        given["metadata"] = check_metadata(given["metadata"] or {})
     changed = await generations.change(session, actor, generation_id, given)
     await forget(request, session, changed.asset_public_id)
     return _shown(request, changed)
@@ -157,9 +171,8 @@ async def delete_generation(
     request: Request, generation_id: str, actor: WriteActor, session: WriteSession
 ) -> None:
     """Deletes a version of an asset, with its image."""
-    generation = await generations.get(session, actor, generation_id)
-    await generations.remove(session, actor, generation_id)
-    await forget(request, session, generation.asset_public_id)
+    asset_id = await generations.remove(session, actor, generation_id)
+    await forget(request, session, asset_id)
 
 
 @router.post(
@@ -196,7 +209,7 @@ async def unmake_favorite(
     "/generations/{generation_id}/upload",
     response_model=UploadedImage,
     summary="Upload a generation's image",
-    openapi_extra=UPLOAD_BODY,
+    openapi_extra=_UPLOAD_BODY,
     responses={
         200: {"headers": RATE_LIMIT_HEADERS},
         **_refusals(
@@ -216,16 +229,16 @@ async def unmake_favorite(
     },
 )
 async def upload_image(
-    request: Request, generation_id: str, actor: WriteActor, _window: OtherCounted
+    request: Request, generation_id: str, actor: WriteActor, window: OtherCounted
 ) -> Response:
     """PNG, JPEG or WebP. One that was pending or generating is completed by it."""
     library = library_of(request)
-    async with library.database.read() as session:  # before the first byte of the body is read
-        await generations.check_takes_image(session, actor, generation_id)
+    if "idempotency-key" not in request.headers:  # what was carried out before is answered as it was then
+        async with library.database.read() as session:  # before the first byte of the body is read
+            await generations.check_takes_image(session, actor, generation_id)
 
     async def record(session: AsyncSession, content: Ingested, _form: Form) -> str:
-        # The asset before the file, as everybody who locks both.
-        await generations.check_takes_image(session, actor, generation_id)
+        await generations.lock_for_image(session, actor, generation_id)
         file = await content.record(session)
         generation = await generations.attach(session, actor, generation_id, file)
         await forget(request, session, generation.asset_public_id)
@@ -234,7 +247,7 @@ async def upload_image(
         return to_json({name: shown[name] for name in names}).decode()
 
     text = await store_upload(request, actor, policy_of(library.settings, _FORMATS), record)
-    return Response(text, media_type="application/json")
+    return Response(text, media_type="application/json", headers=limits.rate_limit_headers(window))
 
 
 def _shown(request: Request, generation: ShownGeneration) -> dict[str, Any]:

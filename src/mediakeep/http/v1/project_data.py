@@ -2,13 +2,16 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import func, select
 
 from mediakeep.assets import project_lists, statistics, tags
 from mediakeep.assets.text import MAX_TAG_LENGTH
-from mediakeep.errors import InvalidInput, NotFound
+from mediakeep.errors import Conflict, InvalidInput, NotFound
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
+from mediakeep.http.base_url import base_url
+from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.sessions import ReadSession, WriteSession
 from mediakeep.http.v1.assets import refusals
 
@@ -59,28 +62,45 @@ class ProjectStats(BaseModel):
     "/{project_id}/tags",
     response_model=TagCounts,
     summary="Count a project's tags",
-    responses=refusals(NotFound, InvalidInput, of="Project", may_not="read"),
+    responses={
+        200: {"headers": PAGE_HEADERS},
+        **refusals(NotFound, InvalidInput, of="Project", may_not="read"),
+    },
 )
 async def list_tags(
     request: Request,
+    response: Response,
     project_id: str,
     actor: ReadActor,
     session: ReadSession,
     limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> dict[str, Any]:
-    """The tags of a project's assets, those used most first."""
+    """The tags of a project's assets, those used most first. `X-Total-Count` says how many there are in all."""
     row_id = await project_lists.find_project(library_of(request).database, actor, project_id)
-    return {"tags": await statistics.tag_counts(session, row_id, limit=limit)}
+    all_tags = statistics.select_tags(row_id).order_by(None).subquery()
+    total = await session.scalar(select(func.count()).select_from(all_tags)) or 0
+    headers = page_headers(request, base_url(request), total=total, limit=limit, offset=offset)
+    response.headers.update(headers)
+    return {"tags": await statistics.tag_counts(session, row_id, limit=limit, offset=offset)}
 
 
 @router.put(
-    "/{project_id}/tags/{tag}",
+    "/{project_id}/tags/{tag:path}",
     response_model=TagChanged,
     summary="Rename a tag, or merge it into another",
-    responses=refusals(NotFound, InvalidInput, of="Project"),
+    responses=refusals(
+        *(NotFound, InvalidInput, Conflict),
+        of="Project",
+        conflict="This tag is still being renamed. Try again in a moment.",
+    ),
 )
 async def rename_tag(
-    project_id: str, tag: str, body: TagChange, actor: WriteActor, session: WriteSession
+    project_id: str,
+    tag: Annotated[str, Path(min_length=1)],
+    body: TagChange,
+    actor: WriteActor,
+    session: WriteSession,
 ) -> dict[str, int]:
     """On all assets of the project; where an asset has both, they become one. Case makes no difference."""
     return {"updated": await tags.rename_tag(session, actor, project_id, tag, body.name)}

@@ -192,13 +192,13 @@ class GenerationBody(BaseModel):
 
 
 class GenerationChanges(BaseModel):
-    """What is absent stays as it is, `metadata` is replaced whole."""
+    """What is absent stays as it is, null clears, `metadata` is replaced whole."""
 
     model_config = changes_config({"is_favorite": True, "metadata": {}})
 
     status: GenerationStatus = "pending"
     is_favorite: bool = False
-    image_path: str = Field("", max_length=255)
+    image_path: str | None = Field(None, max_length=255, description="A file's storage key; empty for none.")
     metadata: Metadata | None = None
 
 

@@ -13,7 +13,7 @@ from mediakeep.errors import InvalidInput, NotFound
 from mediakeep.http.auth import ReadActor, library_of
 from mediakeep.http.base_url import told
 from mediakeep.http.times import GivenTime
-from mediakeep.http.v1.assets import WORDS, refusals, split_tags
+from mediakeep.http.v1.assets import TAGS, WORDS, refusals, split_tags
 from mediakeep.http.v1.schemas import SHAPE, ImageAsset
 from mediakeep.index.query import FIELDS
 from mediakeep.index.query import Field as IndexField
@@ -65,8 +65,9 @@ def _wanted(
         ),
     ] = "",
     fuzzy: Annotated[bool, Query(description="Also what is spelt a little differently.")] = False,
-    tags: Annotated[WORDS, Query(description="Tags separated by commas.")] = "",
+    tags: TAGS = "",
     tags_match: Annotated[Literal["all", "any"], Query()] = "all",
+    has_generations: Annotated[bool | None, Query(description="Only those with, or without.")] = None,
     created_after: _Time = None,
     created_before: _Time = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -80,6 +81,7 @@ def _wanted(
         filters=Filters(types=("image",), created_after=created_after, created_before=created_before),
         tags=split_tags(tags),
         any_tag=tags_match == "any",
+        has_generations=has_generations,
         limit=limit,
         offset=offset,
     )

@@ -11,11 +11,11 @@ from mediakeep import assets
 from mediakeep.assets.metadata import check_metadata
 from mediakeep.assets.queries import Filters, Page
 from mediakeep.assets.text import check_description, check_name, check_tags
-from mediakeep.errors import InvalidInput, NotFound, PermissionDenied
+from mediakeep.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from mediakeep.http import picture_query
 from mediakeep.http.auth import ReadActor, WriteActor, library_of
 from mediakeep.http.base_url import base_url, told
-from mediakeep.http.bodies import Text
+from mediakeep.http.bodies import WITHOUT_NUL, Text
 from mediakeep.http.delivery import forget
 from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.picture_query import PictureQuery
@@ -68,7 +68,7 @@ async def list_assets(
     projectId: Annotated[str | None, Query(description="Assets of this project.")] = None,  # noqa: N803
     asset_type: Annotated[AssetType | None, Query(description="Assets of this type.")] = None,
     tag: Annotated[Text | None, Query(description="Assets with this tag, in whatever case.")] = None,
-    q: Annotated[Text, Query(max_length=1000, description=_Q_MEANS)] = "",
+    q: Annotated[str, Query(max_length=1000, description=_Q_MEANS), WITHOUT_NUL] = "",
     created_after: Annotated[
         GivenTime | None, Query(description="ISO 8601; UTC where no zone is given.")
     ] = None,
@@ -95,7 +95,7 @@ async def list_assets(
     )
     page = Page(limit=limit, offset=offset, sort_by=sort_by, descending=sort_order == "desc")
     base = base_url(request)
-    shown, total = await assets.queries.list_json(
+    shown, total = await assets.lists.list_json(
         library_of(request).database, actor, filters, page, shape=SHAPE, told=told(request), everyones=all
     )
     return _json(shown, page_headers(request, base, total=total, limit=limit, offset=offset))
@@ -123,8 +123,10 @@ async def read_asset(request: Request, asset_id: str, actor: ReadActor) -> Respo
         PermissionDenied,
         NotFound,
         InvalidInput,
+        Conflict,
         not_found="Asset not found",
         invalid_input="name must not be empty.",
+        conflict="An asset with generations needs a project: move it to another one, or delete them first.",
     ),
 )
 async def change_asset(

@@ -118,6 +118,7 @@ async def duplicates(
     ] = 5,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    all: Annotated[bool, Query(description="An admin's: everybody's assets.")] = False,  # noqa: A002 the wire's name
 ) -> Response:
     """Groups of one's own assets that are the same content or look alike.
 
@@ -125,7 +126,9 @@ async def duplicates(
     finding them takes more than half a second, uploads of the last minute may be missing; what is deleted never shows.
     Groups are told up to 50,000 assets in all.
     """
-    found, total = await _similar(request).duplicates(actor, distance=distance, limit=limit, offset=offset)
+    found, total = await _similar(request).duplicates(
+        actor, distance=distance, limit=limit, offset=offset, everyones=all
+    )
     told_ids = [group.asset_ids[:_MOST_SHOWN] for group in found]
     shown = await _shown(request, actor, (one for ids in told_ids for one in ids))
     groups = ", ".join(
