@@ -172,7 +172,8 @@ async def test_pages_of_what_holds_a_word_are_in_the_order_of_time(
     while address:
         answer = await owner.get(address)
         seen += [one["name"] for one in answer.json()]
-        assert len(seen) <= int(answer.headers["x-total-count"]) <= 4 + (counted < 4)
+        total = int(answer.headers["x-total-count"])
+        assert (len(seen) if answer.json() else counted) <= total <= 4 + (counted < 4)
         address = answer.links.get("next", {}).get("url")
     expected = [f"dragon {number}.jpg" for number in (1, 2, 3, 4)]
     assert seen == (expected if order == "asc" else expected[::-1])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, literal_column, or_, select
+from sqlalchemy import Row, Select, case, func, literal_column, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.assets.models import Generation, ProjectCounter
@@ -15,6 +15,9 @@ _Row = Row[*tuple[Any, ...]]
 
 DAYS = 30
 MOST_USED_TAGS = 10
+
+#: Generations that the history of an asset has.
+MOST_HISTORY = 1000
 
 _DAILY = {"day": "count", "day_completed": "completed", "day_failed": "failed"}
 
@@ -70,28 +73,34 @@ def select_tags(project_id: int) -> Select[*tuple[Any, ...]]:
     return tags.order_by(ProjectCounter.n.desc(), ProjectCounter.val)
 
 
+async def count_tags(session: AsyncSession, project_id: int) -> int:
+    """How many tags a project's assets have in all."""
+    every = select_tags(project_id).order_by(None).subquery()
+    return await session.scalar(select(func.count()).select_from(every)) or 0
+
+
 async def asset_statistics(session: AsyncSession, asset_id: int) -> dict[str, Any]:
-    """What spec 004 shows of an asset, by its row id; `generation_history` is oldest first."""
-    made = (
-        select(
-            Generation.public_id,
-            Generation.status,
-            Generation.is_favorite,
-            Generation.model,
-            Generation.created_at,
-            File.size,
-        )
-        .outerjoin(File, File.id == Generation.file_id)
-        .where(Generation.asset_id == asset_id)
-        .order_by(Generation.created_at, Generation.id)
+    """What spec 004 shows of an asset, by its row id; `generation_history` has the newest `MOST_HISTORY`, oldest first."""
+    made = select().select_from(Generation).outerjoin(File, File.id == Generation.file_id)
+    made = made.where(Generation.asset_id == asset_id)
+    sums = made.add_columns(
+        func.count().label("total"),
+        func.count().filter(Generation.status == "completed").label("completed"),
+        func.count().filter(Generation.status == "failed").label("failed"),
+        func.max(case((Generation.is_favorite, Generation.public_id))).label("favorite"),
+        func.coalesce(func.sum(File.size), 0).label("bytes"),
     )
-    rows = (await session.execute(made)).all()
+    counted = (await session.execute(sums)).one()
+    shown = (Generation.public_id, Generation.status, Generation.is_favorite, Generation.model)
+    newest = made.add_columns(*shown, Generation.created_at, File.size)
+    newest = newest.order_by(Generation.created_at.desc(), Generation.id.desc()).limit(MOST_HISTORY)
+    rows = (await session.execute(newest)).all()
     return {
-        "total_generations": len(rows),
-        "successful_generations": sum(row.status == "completed" for row in rows),
-        "failed_generations": sum(row.status == "failed" for row in rows),
-        "favorite_generation_id": next((row.public_id for row in rows if row.is_favorite), None),
-        "total_file_size": sum(row.size or 0 for row in rows),
+        "total_generations": counted.total,
+        "successful_generations": counted.completed,
+        "failed_generations": counted.failed,
+        "favorite_generation_id": counted.favorite,
+        "total_file_size": int(counted.bytes),
         "generation_history": [
             {
                 "id": row.public_id,
@@ -101,7 +110,7 @@ async def asset_statistics(session: AsyncSession, asset_id: int) -> dict[str, An
                 "is_favorite": row.is_favorite,
                 "file_size": row.size or 0,
             }
-            for row in rows
+            for row in reversed(rows)
         ],
     }
 

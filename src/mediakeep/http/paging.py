@@ -1,13 +1,14 @@
 """Paging by `limit` and `offset`, told in headers where a body has no place for it."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request
 
 #: What `page_headers` gives, for OpenAPI.
 PAGE_HEADERS: dict[str, Any] = {
     "X-Total-Count": {
-        "description": "How many there are in all.",
+        "description": "How many there are in all; beyond 10,000 of several filters, that there are more.",
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
     },
@@ -28,9 +29,8 @@ def page_headers(request: Request, base_url: str, *, total: int, limit: int, off
         del offsets["prev"]
     if offset + limit >= total:
         del offsets["next"]
-    path = f"{base_url}{request.url.path}"
-    links = [
-        f'<{path}?{request.url.include_query_params(limit=limit, offset=one).query}>; rel="{relation}"'
-        for relation, one in offsets.items()
-    ]
+    given = request.query_params.multi_items()
+    others = urlencode([(name, value) for name, value in given if name not in {"limit", "offset"}])
+    path = f"{base_url}{request.url.path}?{others}{'&' if others else ''}limit={limit}&offset="
+    links = [f'<{path}{one}>; rel="{relation}"' for relation, one in offsets.items()]
     return {"X-Total-Count": str(total), "Link": ", ".join(links)}

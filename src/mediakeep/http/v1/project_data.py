@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import func, select
 
 from mediakeep.assets import project_lists, statistics, tags
 from mediakeep.assets.text import MAX_TAG_LENGTH
@@ -78,8 +77,7 @@ async def list_tags(
 ) -> dict[str, Any]:
     """The tags of a project's assets, those used most first. `X-Total-Count` says how many there are in all."""
     row_id = await project_lists.find_project(library_of(request).database, actor, project_id)
-    all_tags = statistics.select_tags(row_id).order_by(None).subquery()
-    total = await session.scalar(select(func.count()).select_from(all_tags)) or 0
+    total = await statistics.count_tags(session, row_id)
     headers = page_headers(request, base_url(request), total=total, limit=limit, offset=offset)
     response.headers.update(headers)
     return {"tags": await statistics.tag_counts(session, row_id, limit=limit, offset=offset)}

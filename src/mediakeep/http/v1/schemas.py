@@ -233,7 +233,7 @@ class AssetStats(BaseModel):
     failed_generations: int = Field(examples=[2])
     favorite_generation_id: str | None = Field(examples=[_ID])
     total_file_size: int = Field(description="Bytes of all its generations.", examples=[45_672_000])
-    generation_history: list[GenerationEntry] = Field(description="Oldest first.")
+    generation_history: list[GenerationEntry] = Field(description="The newest 1,000, oldest first.")
 
 
 def shown_generation(generation: ShownGeneration, told: Told, *, is_public: bool) -> dict[str, Any]:
