@@ -62,6 +62,16 @@ def cpu_seconds(session: int) -> float:
             return sum(one.cpu_seconds + one.ended_seconds for one in members)
 
 
+def family_cpu_seconds(pid: int) -> float:
+    """CPU time of a process and all its descendants, whatever their sessions: PostgreSQL gives each of its own one."""
+    every = [one for path in Path("/proc").glob("[0-9]*") if (one := _read(path))]
+    family, size = {pid}, 0
+    while len(family) > size:
+        size = len(family)
+        family |= {one.pid for one in every if one.parent in family}
+    return sum(one.cpu_seconds + one.ended_seconds for one in every if one.pid in family)
+
+
 def thread_cpu_seconds(pid: int) -> dict[int, float]:
     """The CPU time of each thread of a process, by its id."""
     found = (_read(path) for path in Path(f"/proc/{pid}/task").glob("[0-9]*"))
