@@ -6,9 +6,9 @@ import platform
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,6 +25,10 @@ class PostgresServer:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        # Of its own thread, so that it does not matter whether an event loop runs in the caller's.
+        self._thread = ThreadPoolExecutor(1)
+        self._runner = asyncio.Runner()
+        self._connection: asyncpg.Connection | None = None
 
     def url_of(self, name: str) -> str:
         return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
@@ -41,36 +45,48 @@ class PostgresServer:
 
     def execute(self, statement: str) -> None:
         """Run one statement outside a transaction. Works whether or not an event loop runs in this thread."""
+        self._thread.submit(self._runner.run, self._execute(statement)).result()
 
-        async def connect_and_execute() -> None:
-            connection = await asyncpg.connect(self.url)
-            try:
-                await connection.execute(statement)
-            finally:
-                await connection.close()
+    async def _execute(self, statement: str) -> None:
+        self._connection = self._connection or await asyncpg.connect(self.url)
+        await self._connection.execute(statement)
 
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, connect_and_execute()).result()
+    def close(self) -> None:
+        """Let go of the server."""
+        self._thread.submit(self._runner.run, self._close()).result()
+        self._thread.submit(self._runner.close).result()
+        self._thread.shutdown()
+
+    async def _close(self) -> None:
+        if self._connection:
+            await self._connection.close()
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """A server: the one that `MEDIAKEEP_TEST_POSTGRES` names, or one of our own, gone afterwards."""
+def running_postgres(
+    options: Mapping[str, str] | None = None, *, parent: Path | None = None
+) -> Iterator[PostgresServer]:
+    """A server: the one that `MEDIAKEEP_TEST_POSTGRES` names, or one of our own, gone afterwards.
+
+    `options` are for our own, beyond what is best for tests; its data is made below `parent`.
+    """
     if given := os.environ.get("MEDIAKEEP_TEST_POSTGRES"):
-        yield PostgresServer(given)
-        return
-    folder = make_folder("postgres")
-    try:
-        process, server = _start(folder)
-        try:
+        with closing(PostgresServer(given)) as server:
             yield server
+        return
+    folder = make_folder("postgres", parent)
+    try:
+        process, server = _start(folder, options or {})
+        try:
+            with closing(server):
+                yield server
         finally:
             process.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path) -> tuple[ServerProcess, PostgresServer]:
+def _start(folder: Path, more: Mapping[str, str]) -> tuple[ServerProcess, PostgresServer]:
     user = _unprivileged_user()
     if user:
         shutil.chown(folder, user)
@@ -86,8 +102,12 @@ def _start(folder: Path) -> tuple[ServerProcess, PostgresServer]:
         "fsync": "off",
         "synchronous_commit": "off",
         "full_page_writes": "off",
+        "wal_level": "minimal",
+        "max_wal_senders": 0,
+        "max_wal_size": "64MB",
         "autovacuum": "off",
         "jit": "off",
+        **more,
     }
     process = ServerProcess(
         [

@@ -22,9 +22,17 @@ rm -rf "$folder"
 """
 
 
-def make_folder(name: str) -> Path:
+def make_folder(name: str, parent: Path | None = None) -> Path:
     """A new folder for a server's data, outside pytest's own, which other accounts may not enter."""
-    return Path(tempfile.mkdtemp(prefix=f"mediakeep-{name}-"))
+    return Path(tempfile.mkdtemp(prefix=f"mediakeep-{name}-", dir=parent or find_memory(2 << 30)))
+
+
+def find_memory(size: int) -> Path | None:
+    """A file system in memory with room for `size` bytes, if there is one: what tests write is not kept anyway."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or os.statvfs(memory).f_flag & (os.ST_NOEXEC | os.ST_RDONLY):
+        return None
+    return memory if shutil.disk_usage(memory).free >= size else None
 
 
 def free_port() -> int:
