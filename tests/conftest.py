@@ -1,31 +1,46 @@
 """Fixtures for every test: the servers, started when the first test of a process asks for them."""
 
 import asyncio
+import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from argon2 import PasswordHasher
 from fastapi import FastAPI
+from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.dialects.sqlite import aiosqlite
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.util import LRUCache
+from starlette.datastructures import State
 
-from mediakeep.accounts import passwords
+from mediakeep.accounts import passwords, sign_ins
 from mediakeep.accounts import service as accounts
+from mediakeep.accounts.actor import Stranger
+from mediakeep.accounts.sign_ins import Credentials
 from mediakeep.app import create_app
 from mediakeep.db import Database, open_database
 from mediakeep.db.migrate import migrate
 from mediakeep.library import Library, open_library
+from mediakeep.logs import configure_logging
 from mediakeep.media.pool import DecodePool
 from mediakeep.settings import Settings
 from tests.processes import Installation, TwoServers, start_two_servers
 from tests.servers.postgres import PostgresServer, running_postgres
+from tests.servers.process import find_memory
 from tests.servers.s3 import S3Server, running_s3
 
 SECRET = "for tests only, at least 32 characters"
 PASSWORD = "correct horse battery"
+
+CHEAP_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+CHEAP_NOBODY = CHEAP_HASHER.hash("a password that nobody knows")
 
 
 @pytest.fixture(scope="session")
@@ -143,10 +158,60 @@ def warm_decoders(session_decoders: DecodePool, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("mediakeep.library.DecodePool", Lent)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def warm_statements() -> Iterator[None]:
+    """All databases share what SQLAlchemy compiled, as all requests to a server do; it takes longer than most tests."""
+    compiled = LRUCache(2000)
+    create = partial(create_async_engine, execution_options={"compiled_cache": compiled})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mediakeep.db.database.create_async_engine", create)
+        for dialect in (
+            aiosqlite.dialect,
+            asyncpg.dialect,
+        ):  # part of the cache's keys, and new for each engine
+            patch.setattr(dialect, "__eq__", lambda one, other: type(one) is type(other))
+            patch.setattr(dialect, "__hash__", lambda one: hash(type(one)))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fresh_loggers() -> Iterator[None]:
+    """No logger keeps the configuration of the test that used it first: `capture_logs` of a later one would see nothing."""
+    configure = structlog.configure
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            structlog, "configure", lambda **given: configure(**given | {"cache_logger_on_first_use": False})
+        )
+        yield
+
+
+@pytest.fixture(scope="session")
+def build_app() -> Callable[[Settings], FastAPI]:
+    """As `create_app`; settings that differ only in where the library lies get the same application.
+
+    FastAPI derives much from an application's routes when they are first asked, which takes longer than most tests.
+    """
+    built: list[tuple[dict[str, object], FastAPI, dict[str, object]]] = []
+
+    def build(settings: Settings) -> FastAPI:
+        wanted = settings.model_dump(exclude={"data", "database_url", "storage_url", "storage_options"})
+        if not any(wanted == given for given, *_ in built):
+            app = create_app(settings)
+            built.append((wanted, app, app.state._state))
+        app, state = next((app, state) for given, app, state in built if given == wanted)
+        app.state = State({**state, "settings": settings})
+        configure_logging(settings)
+        return app
+
+    return build
+
+
 @pytest.fixture
-async def app(library_settings: Settings, warm_decoders: None) -> AsyncIterator[FastAPI]:
+async def app(
+    library_settings: Settings, warm_decoders: None, build_app: Callable[[Settings], FastAPI]
+) -> AsyncIterator[FastAPI]:
     """The application, running, without a background worker: `drain` runs its tasks."""
-    app = create_app(library_settings.model_copy(update={"embedded_worker": False}))
+    app = build_app(library_settings.model_copy(update={"embedded_worker": False}))
     async with app.router.lifespan_context(app):
         yield app
 
@@ -165,21 +230,32 @@ async def register(app: FastAPI) -> AsyncIterator[Callable[[str], Awaitable[http
     async with AsyncExitStack() as stack:
 
         async def make(email: str) -> httpx.AsyncClient:
-            library: Library = app.state.library
-            password_hash = await passwords.hash_password(PASSWORD)
-            async with library.database.write() as session:
-                await accounts.add_user(session, email=email, password_hash=password_hash, is_admin=False)
             client = httpx.AsyncClient(
                 transport=httpx.ASGITransport(app=app, raise_app_exceptions=False),
                 base_url="http://localhost:8000",
             )
             await stack.enter_async_context(client)
-            answer = await client.post("/api/v2/auth/login", json={"email": email, "password": PASSWORD})
-            client.cookies.clear()
-            client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+            client.headers["Authorization"] = f"Bearer {await _sign_in(app, email)}"
             return client
 
         yield make
+
+
+async def _sign_in(app: FastAPI, email: str) -> str:
+    """A new account's access token. What guards a log-in against guessers costs several times as much as the rest."""
+    library: Library = app.state.library
+    password_hash = await passwords.hash_password(PASSWORD)
+    async with library.database.write() as session:
+        user = await accounts.add_user(session, email=email, password_hash=password_hash, is_admin=False)
+        tokens = await sign_ins.sign_in(
+            session,
+            library.settings,
+            Credentials(user_id=user.id, password_hash=password_hash),
+            secret=app.state.secret,
+            caller=Stranger(address="127.0.0.1"),
+            user_agent="test",
+        )
+    return tokens.access_token
 
 
 @pytest.fixture
@@ -205,8 +281,9 @@ async def stranger(
 
 @pytest.fixture(autouse=True)
 def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real password hashing takes a tenth of a second each time."""
-    monkeypatch.setattr(passwords, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    """Real password hashing takes a tenth of a second each time, and so does refusing somebody unknown."""
+    monkeypatch.setattr(passwords, "_HASHER", CHEAP_HASHER)
+    monkeypatch.setattr(passwords, "_NOBODY", CHEAP_NOBODY)
 
 
 def _settings(request: pytest.FixtureRequest, folder: Path, *, engine: str, storage: str) -> Settings:
@@ -258,13 +335,28 @@ def installation(
         yield installation
 
 
-@pytest.fixture(scope="module", params=["sqlite-disk", "postgres-s3"])
+@pytest.fixture(scope="session", params=["sqlite-disk", "postgres-s3"])
 def two_servers(
     request: pytest.FixtureRequest, install: Callable[[str], AbstractContextManager[Installation]]
 ) -> Iterator[TwoServers]:
-    """Two API processes and a worker on one library. A module's tests share them, each with accounts of its own."""
+    """Two API processes and a worker on one library. Tests share them, each with accounts of its own."""
     with install(request.param) as installation:
         yield start_two_servers(installation)
+
+
+@pytest.fixture(scope="module", params=["sqlite-disk", "postgres-s3"])
+def two_servers_alone(
+    request: pytest.FixtureRequest, install: Callable[[str], AbstractContextManager[Installation]]
+) -> Iterator[TwoServers]:
+    """The same for the tests of one module, which would disturb others, or others them."""
+    with install(request.param) as installation:
+        yield start_two_servers(installation)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have pytest make its folders in memory, where there is plenty."""
+    if memory := find_memory(8 << 30):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,6 +5,12 @@ import pytest
 from tests.crashes import crash, share
 
 
+@pytest.fixture(scope="module")
+def two_servers(two_servers_alone):
+    """What floods servers keeps others from theirs."""
+    return two_servers_alone
+
+
 @pytest.mark.timeout(300)
 def test_nothing_acknowledged_is_lost_and_nothing_is_left_over_when_processes_are_killed(installation):
     outcome = crash(installation, kills=3, seed=7)

@@ -14,6 +14,12 @@ from tests.samples import films, pictures
 PHOTO = pictures.jpeg(640, 480)
 
 
+@pytest.fixture(scope="module")
+def two_servers(two_servers_alone):
+    """What uses up what an address may ask for is felt by whoever asks next."""
+    return two_servers_alone
+
+
 @pytest.fixture
 def photo(upload):
     return upload("a.jpg", PHOTO)

@@ -17,6 +17,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(scope="module")
+def two_servers(two_servers_alone):
+    """Servers that have worked for others have grown already."""
+    return two_servers_alone
+
+
 @pytest.fixture
 def growth(two_servers):
     """Forgets how much memory the first server process has had; returns what then tells how much it grew, bytes."""

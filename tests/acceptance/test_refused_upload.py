@@ -1,5 +1,6 @@
 """A refused upload is an answer that every client sees, not a broken connection."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -10,6 +11,11 @@ import httpx
 import pytest
 import requests
 
+from mediakeep.accounts import keys
+from mediakeep.accounts import service as accounts
+from mediakeep.accounts.actor import SHELL
+from mediakeep.db import open_database
+from mediakeep.settings import Settings
 from tests.samples import pictures
 
 # What a refused client sees does not hang on the database.
@@ -122,11 +128,22 @@ def reading_key(user):
 @pytest.fixture
 def exhausted_key(user, two_servers):
     """An API key that has used up its uploads of this minute."""
-    made = two_servers.installation.run("key", "create", user.email, "--uploads-per-minute", "1")
-    key = made.stdout.strip()
+    key = asyncio.run(_create_key(two_servers.installation.data, user.email))
     with two_servers.first.client(key) as program:
         answer = program.post("/api/v2/upload-asset", files={"file": ("a.png", pictures.png(), "image/png")})
         assert answer.status_code == 201, answer.text
+    return key
+
+
+async def _create_key(data, email):
+    """What `mediakeep key create` does, without starting it: that takes longer than the test."""
+    database = open_database(Settings(data=data))
+    async with database.write() as session:
+        user = await accounts.get_user_by_email(session, email)
+        _, key = await keys.create_api_key(
+            session, SHELL, user.id, name="a", scopes=frozenset({"read", "write"}), uploads_per_minute=1
+        )
+    await database.close()
     return key
 
 

@@ -110,8 +110,17 @@ def grow(picture, target, limits, report):
         file.truncate(1 << 30)
 
 
+@pytest.fixture(autouse=True)
+def others(monkeypatch):
+    """Children that are there already: other tests' decode processes."""
+    monkeypatch.setattr(f"{__name__}._others", {child.pid for child in multiprocessing.active_children()})
+
+
+_others: set[int] = set()
+
+
 def children() -> list[int]:
-    return [child.pid for child in multiprocessing.active_children()]
+    return [child.pid for child in multiprocessing.active_children() if child.pid not in _others]
 
 
 def is_running(pid: int) -> bool:
@@ -127,7 +136,7 @@ async def started(target: Path) -> int:
     async with asyncio.timeout(10):
         while not os.path.exists(target):  # noqa: ASYNC240, ASYNC110, PTH110 nothing else tells
             await asyncio.sleep(0.01)
-    return next(child.pid for child in multiprocessing.active_children() if child.daemon)
+    return children()[0]
 
 
 async def test_a_film_is_made(make, target):
