@@ -74,6 +74,7 @@ async def _insert(data: Path) -> None:
 
     from mediakeep.accounts.models import User
     from mediakeep.assets.models import Asset
+    from mediakeep.assets.recount import recount
     from mediakeep.db import open_database
     from mediakeep.files.models import File
     from mediakeep.settings import Settings
@@ -90,6 +91,7 @@ async def _insert(data: Path) -> None:
                 for number, file_id in enumerate(ids)
             ]
             await session.execute(insert(Asset), made)
+        await recount(database, fix=True)
     finally:
         await database.close()
 
