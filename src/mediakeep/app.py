@@ -38,6 +38,7 @@ from mediakeep.http.v2 import (
     duplicates,
     upload,
     users,
+    webhooks,
 )
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
@@ -114,6 +115,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(assets.router)
     app.include_router(duplicates.router)
     app.include_router(collections.router)
+    app.include_router(webhooks.router)
     app.include_router(legacy.router)
     for surface in (
         projects,

@@ -15,6 +15,8 @@ from mediakeep.index import models as _index
 from mediakeep.search import tasks as _search_tasks
 from mediakeep.tasks import models as _tasks
 from mediakeep.tasks import tasks as _tasks_tasks
+from mediakeep.webhooks import models as _webhooks
+from mediakeep.webhooks import tasks as _webhooks_tasks
 
 #: The whole schema, as the models have it.
 metadata = Base.metadata
@@ -28,6 +30,7 @@ task_modules = (
     _files_tasks,
     _search_tasks,
     _tasks_tasks,
+    _webhooks_tasks,
 )
 
-_table_modules = (_accounts, _assets, _collections, _events, _files, _index, _tasks)
+_table_modules = (_accounts, _assets, _collections, _events, _files, _index, _tasks, _webhooks)

@@ -256,6 +256,11 @@ class Settings(BaseSettings):
         0, ge=0, le=65535, description="Port on which /metrics answers as well, on the same host; 0 is none."
     )
 
+    webhooks_allow_private: bool = Field(
+        False,
+        description="Whether webhooks may go to this machine and to private networks, which users could then look into.",
+    )
+
     decode_processes: int = Field(
         0,
         ge=0,

@@ -71,6 +71,12 @@ class World:
             case "media_id":
                 door = f"/media/upload/{await self.thing('persona_id')}"
                 answer = await self.api.post(door, files=PICTURE, headers=headers)
+            case "webhook_id":
+                body = {"url": "https://receiver.example", "events": ["*"]}
+                answer = await self.api.post("/api/v2/webhooks", json=body, headers=headers)
+            case "delivery_id":
+                path = f"/api/v2/webhooks/{await self.thing('webhook_id')}/test"
+                return (await self.api.post(path, headers=headers)).json()["id"]
             case "user_id":
                 return await self._id(await self._newcomer())
             case "session_id":

@@ -17,7 +17,7 @@ NOT_RUN = {"POST /api/v2/auth/refresh", "DELETE /api/v2/auth/me"}
 #: What an example's path names; made before it runs.
 PATHS = (
     *("asset_id", "client_id", "campaign_id", "id", "user_id", "persona_id", "media_id"),
-    *("project_id", "generation_id", "tag"),
+    *("project_id", "generation_id", "tag", "webhook_id"),
 )
 
 #: It changes the password that the others need.
@@ -178,6 +178,9 @@ async def make(api, parameter):  # noqa: PLR0911 one for each kind of thing
         return (await api.post(f"/api/v1/assets/{asset_id}/generations", json={})).json()["id"]
     if parameter == "tag":
         return "hero"
+    if parameter == "webhook_id":
+        body = {"url": "https://receiver.example", "events": ["*"]}
+        return (await api.post("/api/v2/webhooks", json=body)).json()["id"]
     kind = {"client_id": "clients", "campaign_id": "campaigns", "id": "auth/keys"}[parameter]
     return (await api.post(f"/api/v2/{kind}", json={"name": "Acme"})).json()["id"]
 

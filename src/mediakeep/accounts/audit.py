@@ -26,6 +26,7 @@ Action = Literal[
     "user.enabled",
     "user.promoted",
     "user.registered",
+    "webhook.deleted_by_admin",
 ]
 
 ACTIONS: tuple[Action, ...] = get_args(Action)

@@ -1,5 +1,5 @@
 """What happened: an outbox that is written in the transaction of its cause."""
 
-from mediakeep.events.service import forget, record
+from mediakeep.events.service import Recorded, forget, listener, record
 
-__all__ = ["forget", "record"]
+__all__ = ["Recorded", "forget", "listener", "record"]

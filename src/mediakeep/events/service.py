@@ -1,14 +1,44 @@
-"""Recording what happened."""
+"""Recording what happened, and telling those who have to act upon it."""
 
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Insert, delete, func, null, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from mediakeep.db import now_plus
+from mediakeep.db import do_last, now_plus
 from mediakeep.db.base import insert_on
 from mediakeep.events.models import Event
+
+#: Where a session keeps what was recorded in its transaction.
+_RECORDED = "events.recorded"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """An event of somebody's, as listeners see it."""
+
+    owner_id: int
+    kind: str
+    subject: str
+    data: dict[str, Any]  # JSON
+
+
+Listener = Callable[[AsyncSession, Sequence[Recorded]], Awaitable[None]]
+
+_listeners: list[Listener] = []
+
+
+def listener(told: Listener) -> Listener:
+    """Have the decorated function told, near the end of each transaction, of the events recorded in it.
+
+    What it writes commits with them or not at all. For features above those that record: like tasks, they register
+    when they are imported. Uploads wait for it, so it looks first whether there is anything to do.
+    """
+    _listeners.append(told)
+    return told
 
 
 async def record(
@@ -25,6 +55,17 @@ async def record(
     """
     values = {"owner_id": owner_id, "kind": kind, "subject": subject, "data": data}
     await session.execute(_insert(session.get_bind().dialect.name), values)
+    if owner_id is not None:
+        happened = Recorded(owner_id=owner_id, kind=kind, subject=subject, data=data)
+        session.info.setdefault(_RECORDED, []).append(happened)
+        do_last(session, _tell, order=-1)
+
+
+async def _tell(session: AsyncSession) -> None:
+    """Before anything is locked that other transactions wait for."""
+    recorded: list[Recorded] = session.info[_RECORDED]
+    for told in _listeners:
+        await told(session, recorded)
 
 
 @lru_cache

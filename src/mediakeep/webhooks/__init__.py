@@ -1,0 +1,1 @@
+"""Telling others what happened: subscriptions, and deliveries signed as Standard Webhooks."""

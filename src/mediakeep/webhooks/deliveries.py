@@ -1,0 +1,273 @@
+"""What is sent to webhooks: made with its event, tried until it arrives or a day has passed, and kept as a log."""
+
+import json
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import bindparam, delete, func, insert, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from standardwebhooks import Webhook as Signer
+
+from mediakeep import events
+from mediakeep.accounts.actor import Actor
+from mediakeep.accounts.models import User
+from mediakeep.db import now_plus
+from mediakeep.db.base import as_public_id, table_of
+from mediakeep.errors import Conflict, NotFound
+from mediakeep.events import Recorded
+from mediakeep.tasks import enqueue, wake
+from mediakeep.webhooks import service
+from mediakeep.webhooks.models import Delivery, Webhook
+from mediakeep.webhooks.outgoing import Answer
+
+#: The waits between attempts, as Standard Webhooks suggests them; with the last one a day has passed.
+RETRY_SECONDS: Final = (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 7 * 3600, 10 * 3600)
+
+#: A webhook that has taken nothing for so long is switched off.
+SWITCH_OFF_SECONDS: Final = 3 * 24 * 3600
+
+#: After failures, nothing is tried for a while that doubles up to this: a dead receiver must not keep workers busy.
+_LONGEST_PAUSE_SECONDS = 300
+
+_KEPT_SECONDS = 30 * 24 * 3600
+
+#: Later than other work, which is what somebody waits for in front of a screen.
+_PRIORITY = 10
+
+NOT_FOUND: Final = "Delivery not found"
+SWITCHED_OFF: Final = "The webhook is switched off."
+
+_GONE_NOTE = "Switched off because the receiver answered 410 Gone."
+_FAILING_NOTE = "Switched off because everything that was sent in three days has failed. Last: "
+
+_webhooks, _deliveries = table_of(Webhook), table_of(Delivery)
+_SUBSCRIBED = (
+    select(_webhooks.c.id, _webhooks.c.owner_id, _webhooks.c.events)
+    .where(_webhooks.c.owner_id.in_(bindparam("owner_ids", expanding=True)), _webhooks.c.enabled)
+    .order_by(_webhooks.c.id)
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """A delivery that waits to be sent. `refusal` says why it will not be."""
+
+    id: int
+    webhook_id: int
+    public_id: str
+    url: str
+    secret: str
+    body: str
+    wait_seconds: float
+    refusal: str | None
+
+    def headers(self) -> dict[str, str]:
+        """The headers of an attempt made now (Standard Webhooks 1.0)."""
+        now = datetime.now(UTC)
+        return {
+            "Content-Type": "application/json",
+            "User-Agent": "Mediakeep",
+            "webhook-id": self.public_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Signer(self.secret).sign(self.public_id, now, self.body),
+        }
+
+
+@events.listener
+async def tell(session: AsyncSession, recorded: Sequence[Recorded]) -> None:
+    """Make a delivery, and the task that sends it, of each event for each webhook that asks for it.
+
+    In the transaction that records them: so there is exactly one of each, without a reader of the outbox that would
+    have to keep its place. To owners without webhooks it costs one look-up by an index.
+    """
+    owner_ids = sorted({event.owner_id for event in recorded})
+    found = (await session.execute(_SUBSCRIBED, {"owner_ids": owner_ids})).all()
+    for webhook in found:
+        for event in recorded:
+            if event.owner_id == webhook.owner_id and _asks_for(webhook.events, event.kind):
+                await _add(session, webhook.id, event.kind, {"id": event.subject, **event.data})
+
+
+def _asks_for(types: Sequence[str], kind: str) -> bool:
+    return bool({"*", kind, f"{kind.partition('.')[0]}.*"}.intersection(types))
+
+
+async def _add(session: AsyncSession, webhook_id: int, type_: str, data: dict[str, Any]) -> str:
+    public_id = str(uuid.uuid4())
+    values = {
+        "public_id": public_id,
+        "webhook_id": webhook_id,
+        "type": type_,
+        "data": data,
+        "task_id": await _enqueue(session, public_id),
+    }
+    await session.execute(insert(_deliveries).values(next_attempt_at=now_plus()), values)
+    return public_id
+
+
+async def _enqueue(session: AsyncSession, public_id: str) -> int | None:
+    # A step only fails where the database does; that is not to end what the receiver should get.
+    return await enqueue(
+        session, "webhooks.deliver", {"delivery_id": public_id}, priority=_PRIORITY, max_attempts=1000
+    )
+
+
+async def send_test(session: AsyncSession, actor: Actor, webhook_id: str) -> Delivery:
+    """Make a delivery that only says that it is a test. Raises `NotFound`, and `Conflict` where it is switched off."""
+    webhook = await _get_switched_on(session, actor, webhook_id)
+    public_id = await _add(session, webhook.id, "webhook.test", {"id": webhook.public_id})
+    return await _get(session, webhook, public_id)
+
+
+async def redeliver(session: AsyncSession, actor: Actor, webhook_id: str, delivery_id: str) -> Delivery:
+    """Have a delivery sent once more, under its own id; at once if it waits. Raises as `send_test` does."""
+    webhook = await _get_switched_on(session, actor, webhook_id)
+    delivery = await _get(session, webhook, delivery_id)
+    waits = delivery.status == "pending" and delivery.task_id is not None
+    if not (waits and await wake(session, delivery.task_id or 0)):
+        delivery.task_id = await _enqueue(session, delivery.public_id)
+        delivery.status, delivery.attempts, delivery.finished_at = "pending", 0, None
+    delivery.next_attempt_at = now_plus()
+    await session.flush()
+    await session.refresh(delivery)
+    return delivery
+
+
+async def list_page(
+    session: AsyncSession, actor: Actor, webhook_id: str, *, limit: int, offset: int
+) -> tuple[list[Delivery], int]:
+    """A page of the log, newest first, and how many there are in all. Raises `NotFound` for the webhook."""
+    webhook = await service.get(session, actor, webhook_id)
+    theirs = Delivery.webhook_id == webhook.id
+    total = await session.scalar(select(func.count()).select_from(Delivery).where(theirs)) or 0
+    newest = select(Delivery).where(theirs).order_by(Delivery.created_at.desc(), Delivery.id.desc())
+    return list(await session.scalars(newest.limit(limit).offset(offset))), total
+
+
+async def find_due(session: AsyncSession, public_id: str, *, task_id: int) -> Due | None:
+    """What a task has to send; None where there is nothing left to do, or another task does it."""
+    statement = (
+        select(Delivery, Webhook, User.is_active(), now_plus())
+        .join(Webhook, Webhook.id == Delivery.webhook_id)
+        .join(User, User.id == Webhook.owner_id)
+        .where(Delivery.public_id == public_id, Delivery.status == "pending", Delivery.task_id == task_id)
+    )
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        return None
+    delivery, webhook, is_active, now = row
+    paused_until = webhook.paused_until or now
+    return Due(
+        id=delivery.id,
+        webhook_id=webhook.id,
+        public_id=public_id,
+        url=webhook.url,
+        secret=webhook.secret,
+        body=_body(delivery),
+        wait_seconds=(paused_until - now).total_seconds(),
+        refusal=_refusal(webhook, is_active=is_active),
+    )
+
+
+def _refusal(webhook: Webhook, *, is_active: bool) -> str | None:
+    if not is_active:
+        return "The account is disabled."
+    return None if webhook.enabled else SWITCHED_OFF
+
+
+def _body(delivery: Delivery) -> str:
+    """The same at each attempt, to the byte."""
+    happened_at = delivery.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    document = {"type": delivery.type, "timestamp": happened_at, "data": delivery.data}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+async def note(session: AsyncSession, due: Due, answer: Answer) -> float | None:
+    """Write down how an attempt went; returns the seconds until the next one, or None when there is none."""
+    webhook = await session.get(Webhook, due.webhook_id, with_for_update=True)
+    delivery = await session.get(Delivery, due.id, with_for_update=True)
+    if webhook is None or delivery is None:
+        return None
+    delivery.attempts += 1
+    delivery.attempted_at = now_plus()
+    delivery.duration_seconds = answer.duration_seconds
+    delivery.response_status, delivery.response_body = answer.status, answer.body
+    delivery.error = answer.error
+    if answer.error is None:
+        service.begin_anew(webhook)
+        await _end(session, delivery, "delivered")
+        return None
+    await _note_failure(session, webhook, answer)
+    if delivery.attempts > len(RETRY_SECONDS) or not webhook.enabled:
+        await _end(session, delivery, "failed")
+        return None
+    seconds = RETRY_SECONDS[delivery.attempts - 1] * random.uniform(1.0, 1.1)  # noqa: S311 no secret
+    delivery.next_attempt_at = now_plus(seconds)
+    await session.flush()
+    return seconds
+
+
+async def refuse(session: AsyncSession, due: Due) -> None:
+    """End a delivery that nobody may have any more."""
+    delivery = await session.get(Delivery, due.id, with_for_update=True)
+    if delivery is not None:
+        delivery.error = due.refusal
+        await _end(session, delivery, "failed")
+
+
+async def _end(session: AsyncSession, delivery: Delivery, status: str) -> None:
+    delivery.status, delivery.next_attempt_at = status, None
+    delivery.finished_at = now_plus()
+    await session.flush()
+
+
+async def _note_failure(session: AsyncSession, webhook: Webhook, answer: Answer) -> None:
+    webhook.failures += 1
+    pause = min(2 ** min(webhook.failures, 10), _LONGEST_PAUSE_SECONDS)
+    webhook.paused_until = now_plus(pause)
+    if webhook.failing_since is None:
+        webhook.failing_since = now_plus()
+        await session.flush()
+    is_long = select(Webhook.failing_since < now_plus(-SWITCH_OFF_SECONDS)).where(Webhook.id == webhook.id)
+    if answer.status == 410:
+        webhook.enabled, webhook.note = False, _GONE_NOTE
+    elif webhook.enabled and await session.scalar(is_long):
+        webhook.enabled, webhook.note = False, f"{_FAILING_NOTE}{answer.error}"[:500]
+
+
+async def gone_webhooks(session: AsyncSession) -> list[int]:
+    """The row ids of webhooks that are deleted, and of which the log still has something."""
+    statement = select(Delivery.webhook_id).distinct().where(Delivery.webhook_id.not_in(select(Webhook.id)))
+    return list(await session.scalars(statement))
+
+
+async def forget_old(session: AsyncSession, gone: Sequence[int], *, limit: int) -> int:
+    """Remove deliveries of 30 days ago, and those of webhooks that are gone; returns how many those were."""
+    old = or_(Delivery.created_at < now_plus(-_KEPT_SECONDS), Delivery.webhook_id.in_(gone))
+    chunk = select(Delivery.id).where(old).limit(limit)
+    removed = delete(Delivery).where(Delivery.id.in_(chunk)).returning(Delivery.id)
+    return len((await session.scalars(removed, execution_options={"synchronize_session": False})).all())
+
+
+async def _get_switched_on(session: AsyncSession, actor: Actor, webhook_id: str) -> Webhook:
+    """The webhook, locked, with its earlier failures forgotten: its owner wants to see something happen."""
+    webhook = await service.get_for_change(session, actor, webhook_id)
+    if not webhook.enabled:
+        raise Conflict(SWITCHED_OFF)
+    webhook.paused_until = None
+    await session.flush()
+    return webhook
+
+
+async def _get(session: AsyncSession, webhook: Webhook, public_id: str) -> Delivery:
+    statement = select(Delivery).where(
+        Delivery.public_id == as_public_id(public_id), Delivery.webhook_id == webhook.id
+    )
+    delivery = await session.scalar(statement.with_for_update())
+    if delivery is None:
+        raise NotFound(NOT_FOUND)
+    return delivery
