@@ -1,15 +1,18 @@
 """Many assets in one transaction: those who want the same wait for one another, without PostgreSQL having to end any."""
 
 import asyncio
+from contextlib import contextmanager
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from mediakeep.assets import many, service
-from mediakeep.assets.models import Asset, Tag
+from mediakeep.assets.models import Asset, AssetTag, Tag
 from mediakeep.assets.recount import recount
 from mediakeep.assets.tags import rename_tag
+from mediakeep.assets.text import MAX_TAGS
 from mediakeep.errors import NotFound
+from mediakeep.events.models import Event
 from mediakeep.index.models import SearchDocument, Term
 
 MANY = 40
@@ -43,6 +46,24 @@ def count(read):
         return await read(lambda session: session.scalar(select(func.count(what))))
 
     return count
+
+
+@pytest.fixture
+def statements(database):
+    """Collects what the block has the database do."""
+
+    @contextmanager
+    def statements():
+        seen = []
+
+        def note(connection, cursor, statement, *_):
+            seen.append(statement)
+
+        event.listen(database.write_engine.sync_engine, "before_cursor_execute", note)
+        yield seen
+        event.remove(database.write_engine.sync_engine, "before_cursor_execute", note)
+
+    return statements
 
 
 def some(letter):
@@ -133,6 +154,65 @@ async def test_nothing_is_created_for_who_is_gone_or_where_nothing_is(create_man
     with pytest.raises(NotFound, match="Project not found"):
         await create_many([{"tags": ["red"]}], actor=stranger)
     assert await count(Tag.id) == 0
+
+
+async def test_each_is_what_was_said_of_it_in_the_order_given(
+    create_many, database, read, row_of, public_ids
+):
+    items = [{"name": f"n{n}", "description": f"d{n}", "tags": [f"T{n}", "all"]} for n in range(MANY)]
+    row_ids = await create_many(items)
+    ids = await public_ids(row_ids)
+    rows = [await row_of(public_id) for public_id in ids]
+    assert [{"name": row.name, "description": row.description, "tags": row.tags} for row in rows] == items
+
+    async def linked(session):
+        links = await session.execute(select(AssetTag.asset_id, Tag.name).join(Tag))
+        return sorted(links.all())
+
+    assert await read(linked) == sorted(
+        (id_, tag) for id_, row in zip(row_ids, rows, strict=True) for tag in row.tags
+    )
+    happened = select(Event.subject, Event.data["name"].as_string()).where(Event.kind == "asset.created")
+    told = await read(lambda session: session.execute(happened.order_by(Event.id)))
+    assert told.all() == [(id_, row.name) for id_, row in zip(ids, rows, strict=True)]
+    assert await recount(database) == []
+
+
+async def test_tags_change_on_those_that_they_change(
+    create_many, public_ids, write, actor, read, row_of, database
+):
+    tags = [["red"], ["RED", "blue"], [], [f"t{n}" for n in range(MAX_TAGS)]]
+    ids = await public_ids(await create_many([{"tags": each} for each in tags]))
+    before = [await row_of(one) for one in ids]
+    refused = await write(many.change_tags, actor, [*ids, "nowhere"], "add", ["Red"])
+    after = [await row_of(one) for one in ids]
+    assert [row.tags for row in after] == [["red"], ["RED", "blue"], ["Red"], tags[3]]
+    assert [one.updated_at < other.updated_at for one, other in zip(before, after, strict=True)] == [
+        0,
+        0,
+        1,
+        0,
+    ]
+    assert {one: error.detail for one, error in refused.items()} == {
+        ids[3]: "An asset has at most 100 tags.",
+        "nowhere": "Asset not found",
+    }
+    updated = select(Event.subject).where(Event.kind == "asset.updated")
+    assert list(await read(lambda session: session.scalars(updated))) == [ids[2]]
+    assert await recount(database) == []
+
+
+async def test_many_need_no_more_statements_than_few(create_many, public_ids, write, actor, statements):
+    async def count(number):
+        with statements() as made:
+            row_ids = await create_many([{"tags": ["red"]}] * number)
+        ids = await public_ids(row_ids)
+        with statements() as changed:
+            await write(many.change_tags, actor, ids, "add", ["blue"])
+        return len(made), len(changed)
+
+    await count(1)  # brings words and tags
+    assert await count(2) == await count(MANY)
 
 
 async def test_each_of_them_may_bring_as_many_new_tags_as_an_asset_has(create_many, count):

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from mediakeep.assets import generations, image_assets
+from mediakeep.assets import generations, many
 from mediakeep.errors import NotFound
 from tests.samples import films, pictures
 
@@ -555,16 +555,16 @@ async def test_many_are_created_and_one_bad_one_undoes_no_other(owner, project):
 
 
 async def test_a_project_that_goes_meanwhile_undoes_nothing_and_is_told(owner, project, monkeypatch):
-    create = image_assets.create
+    create = many.create
     made = []
 
-    async def create_some(session, actor, project_id, **columns):
-        if len(made) == 50:
+    async def create_some(session, actor, project_id, items, **options):
+        if made:
             raise NotFound("Project not found")
-        made.append(columns["name"])
-        return await create(session, actor, project_id, **columns)
+        made.extend(item["name"] for item in items)
+        return await create(session, actor, project_id, items, **options)
 
-    monkeypatch.setattr(image_assets, "create", create_some)
+    monkeypatch.setattr(many, "create", create_some)
     items = [{"name": ""}, *({"name": f"Asset {number}"} for number in range(60))]
     answer = await owner.post(f"{V1}/projects/{project['id']}/assets/bulk", json={"assets": items})
     assert answer.status_code == 200

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from mediakeep.assets import image_assets
+from mediakeep.assets import many
 
 V1 = "/api/v1"
 
@@ -44,16 +44,17 @@ def failing(monkeypatch):
     """Has the creation of an asset of this name fail so many times."""
 
     def failing(name, error, *, times):
-        original = image_assets.create
+        original = many.create
         failures = []
 
-        async def create(session, actor, project_id, **columns):
-            if columns["name"] == name and len(failures) < times:
+        async def create(session, actor, project_id, items, **options):
+            made = await original(session, actor, project_id, items, **options)
+            if any(item["name"] == name for item in items) and len(failures) < times:
                 failures.append(error)
                 raise error
-            return await original(session, actor, project_id, **columns)
+            return made
 
-        monkeypatch.setattr(image_assets, "create", create)
+        monkeypatch.setattr(many, "create", create)
         return failures
 
     return failing

@@ -27,7 +27,7 @@ def put(database):
                 tags=tags,
                 prompts=prompts,
             )
-            await index.put(session, document)
+            await index.put_all(session, [document])
 
     return put
 
@@ -224,7 +224,7 @@ async def test_writers_of_the_same_new_words_do_not_hurt_one_another(settings, d
                     description=" ".join(rng.sample(words, 60)),
                     tags=[],
                 )
-                await index.put(session, document)
+                await index.put_all(session, [document])
 
     await asyncio.gather(*(write(number, each) for number, each in enumerate([database, *others])))
     assert await vocabulary() == set(words)

@@ -1,6 +1,7 @@
 """The verbs of projects' image assets, which get their images by generations."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,9 +11,8 @@ from mediakeep.accounts.actor import Actor
 from mediakeep.assets import service
 from mediakeep.assets.models import Asset
 from mediakeep.assets.queries import not_gone
-from mediakeep.assets.text import MAX_TAGS, fold
 from mediakeep.db.base import as_public_id
-from mediakeep.errors import Conflict, InvalidInput, NotFound
+from mediakeep.errors import Conflict, NotFound
 
 HAS_GENERATIONS = "Asset has active generations"
 
@@ -25,15 +25,14 @@ async def create(
     Raises `NotFound` for a project that is not the actor's.
     """
     return await service.create_empty(
-        session,
-        actor,
-        project_id,
-        name=columns["name"],
-        description=columns["description"],
-        tags=columns["tags"],
-        metadata=columns["metadata_"],
-        visibility=visibility,
+        session, actor, project_id, visibility=visibility, **as_arguments(columns)
     )
+
+
+def as_arguments(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a new asset as `service.create_empty` calls them."""
+    arguments = {name: columns[name] for name in ("name", "description", "tags")}
+    return {**arguments, "metadata": columns["metadata_"]}
 
 
 async def change(session: AsyncSession, actor: Actor, public_id: str, columns: dict[str, Any]) -> int:
@@ -59,30 +58,6 @@ async def remove(
         await audit.record(
             session, actor, "asset.deleted_by_admin", user_id=asset.owner_id, subject=asset.public_id
         )
-
-
-async def change_tags(
-    session: AsyncSession,
-    actor: Actor,
-    public_id: str,
-    operation: Literal["add", "remove", "replace"],
-    tags: list[str],
-) -> None:
-    """Add tags to those of an asset, take them away, or put them in their place. Raises `NotFound`, `InvalidInput`."""
-    asset = await _lock(session, actor, public_id)
-    given = {fold(tag): tag for tag in tags}
-    before = {fold(tag): tag for tag in asset.tags}
-    match operation:
-        case "add":
-            after = before | {folded: tag for folded, tag in given.items() if folded not in before}
-        case "remove":
-            after = {folded: tag for folded, tag in before.items() if folded not in given}
-        case "replace":
-            after = given
-    if len(after) > MAX_TAGS:
-        raise InvalidInput(f"An asset has at most {MAX_TAGS} tags.", field="tags")
-    if after != before:
-        await service.update(session, actor, public_id, {"tags": list(after.values())})
 
 
 def of_project(public_id: str) -> list[ColumnElement[bool]]:

@@ -4,7 +4,6 @@ First the assets by their row ids, then their files, then the tags by their name
 for the other; in any other order each might wait for the other, and PostgreSQL would have to end one of them.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,11 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from mediakeep.accounts import audit
 from mediakeep.accounts.actor import Actor
-from mediakeep.accounts.service import lock_user
 from mediakeep.assets import image_assets, service
 from mediakeep.assets.models import Asset
 from mediakeep.assets.queries import not_gone
-from mediakeep.assets.text import fold
+from mediakeep.assets.text import MAX_TAGS, fold
 from mediakeep.db.base import as_public_id
 from mediakeep.errors import Conflict, InvalidInput, MediakeepError, NotFound
 
@@ -34,14 +32,8 @@ async def create(
     visibility: str,
 ) -> list[int]:
     """As `image_assets.create` with the columns of each item; their row ids in that order. Raises `NotFound`."""
-    await lock_user(session, actor.user_id)
-    await _lock_tags(session, actor, [tag for item in items for tag in item["tags"]])
-    row_ids: list[int] = []
-    for item in items:
-        row_id = await image_assets.create(session, actor, project_id, visibility=visibility, **item)
-        row_ids.append(row_id)
-        await _let_others_run()
-    return row_ids
+    given = [image_assets.as_arguments(item) for item in items]
+    return await service.create_all_empty(session, actor, project_id, given, visibility=visibility)
 
 
 async def remove(
@@ -76,28 +68,43 @@ async def change_tags(
     operation: Literal["add", "remove", "replace"],
     tags: list[str],
 ) -> Refused:
-    """As `image_assets.change_tags` for each."""
-    await _lock(session, actor, public_ids)
-    if operation != "remove":
-        await _lock_tags(session, actor, tags)
+    """Add tags to those of image assets, take them away, or put them in their place."""
+    there = await _lock(session, actor, public_ids)
     refused: Refused = {}
+    changes: dict[int, tuple[Asset, list[str]]] = {}
     for public_id in public_ids:
+        asset = there.get(as_public_id(public_id))
+        if asset is None:
+            refused[public_id] = NotFound(service.NOT_FOUND)
+            continue
         try:
-            await image_assets.change_tags(session, actor, public_id, operation, tags)
-        except (NotFound, InvalidInput) as error:
+            after = _tags_after(asset.tags, operation, tags)
+        except InvalidInput as error:
             refused[public_id] = error
-        await _let_others_run()
+        else:
+            if after != asset.tags:
+                changes[asset.id] = (asset, after)
+    if changes:
+        await service.change_tags(session, actor, list(changes.values()))
     return refused
 
 
-async def _lock_tags(session: AsyncSession, actor: Actor, tags: Sequence[str]) -> None:
-    """A tag that is not there yet gets the spelling that comes first."""
-    await service.lock_tags(session, actor.user_id, {fold(tag): tag for tag in reversed(tags)})
-
-
-async def _let_others_run() -> None:
-    """SQLite's statements run on the event loop, one after the other without a pause."""
-    await asyncio.sleep(0)
+def _tags_after(
+    tags: Sequence[str], operation: Literal["add", "remove", "replace"], given_tags: Sequence[str]
+) -> list[str]:
+    """What an asset's tags become. Raises `InvalidInput`."""
+    given = {fold(tag): tag for tag in given_tags}
+    before = {fold(tag): tag for tag in tags}
+    match operation:
+        case "add":
+            after = before | {folded: tag for folded, tag in given.items() if folded not in before}
+        case "remove":
+            after = {folded: tag for folded, tag in before.items() if folded not in given}
+        case "replace":
+            after = given
+    if len(after) > MAX_TAGS:
+        raise InvalidInput(f"An asset has at most {MAX_TAGS} tags.", field="tags")
+    return list(tags if after == before else after.values())
 
 
 async def _lock(

@@ -1,7 +1,7 @@
 """The verbs of assets."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,8 @@ class NewAsset:
 
 
 # Made once: building a statement costs more than running it.
-_INSERT = insert(table_of(Asset)).returning(table_of(Asset).c.id)
+_INSERT = insert(table_of(Asset)).returning(table_of(Asset).c.id, table_of(Asset).c.public_id)
+_INSERT_LINK = insert(table_of(AssetTag))
 
 
 async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: RecordedFile) -> int:
@@ -48,7 +49,8 @@ async def create(session: AsyncSession, actor: Actor, new: NewAsset, *, file: Re
 
     `NotAuthenticated` where the actor was deleted while the file was on its way.
     """
-    return await _add(session, actor, new, file)
+    [asset_id] = await _add(session, actor, [new], file)
+    return asset_id
 
 
 async def create_empty(
@@ -63,25 +65,53 @@ async def create_empty(
     visibility: str,
 ) -> int:
     """A new image asset whose images are yet to be generated; returns its row id. Raises `NotFound` for the project."""
-    new = NewAsset(
-        type="image",
-        name=name,
-        file_name="",
-        visibility=visibility,
-        tags=tags,
-        description=description,
-        metadata=metadata,
-        belonging=Belonging(project_id=project_public_id),
-    )
-    return await _add(session, actor, new, None)
+    said = {"name": name, "description": description, "tags": tags, "metadata": metadata}
+    [asset_id] = await create_all_empty(session, actor, project_public_id, [said], visibility=visibility)
+    return asset_id
 
 
-async def _add(session: AsyncSession, actor: Actor, new: NewAsset, file: RecordedFile | None) -> int:
+async def create_all_empty(
+    session: AsyncSession,
+    actor: Actor,
+    project_public_id: str,
+    items: Sequence[Mapping[str, Any]],
+    *,
+    visibility: str,
+) -> list[int]:
+    """As `create_empty` with the name, description, tags and metadata of each item; their row ids in that order.
+
+    A tag that is not there yet gets the spelling that comes first.
+    """
+    belonging = Belonging(project_id=project_public_id)
+    all_new = [
+        NewAsset(type="image", file_name="", visibility=visibility, belonging=belonging, **item)
+        for item in items
+    ]
+    return await _add(session, actor, all_new, None)
+
+
+async def _add(
+    session: AsyncSession, actor: Actor, all_new: Sequence[NewAsset], file: RecordedFile | None
+) -> list[int]:
+    """Add assets that belong to the same collections; their row ids in that order."""
     await lock_user(session, actor.user_id)
-    owned = await collections.service.resolve(session, actor.user_id, new.belonging)
-    public_id = str(uuid.uuid4())
-    values = {
-        "public_id": public_id,
+    owned = await collections.service.resolve(session, actor.user_id, all_new[0].belonging)
+    rows = [_as_row(actor, new, file, owned) for new in all_new]
+    added = {row.public_id: row.id for row in await session.execute(_INSERT, rows)}
+    by_id = {added[row["public_id"]]: new for row, new in zip(rows, all_new, strict=True)}
+    await _link_tags(session, actor.user_id, {asset_id: new.tags for asset_id, new in by_id.items()})
+    _count(session, actor, all_new, file, owned)
+    await index.put_all(session, [_as_document(actor, id_, new, owned) for id_, new in by_id.items()])
+    data = {row["public_id"]: {"type": row["type"], "name": row["name"]} for row in rows}
+    await events.record_all(session, "asset.created", owner_id=actor.user_id, data=data)
+    return list(by_id)
+
+
+def _as_row(
+    actor: Actor, new: NewAsset, file: RecordedFile | None, owned: Mapping[str, int]
+) -> dict[str, Any]:
+    return {
+        "public_id": str(uuid.uuid4()),
         "owner_id": actor.user_id,
         "file_id": file.id if file else None,
         "own_file_id": file.id if file else None,
@@ -99,24 +129,35 @@ async def _add(session: AsyncSession, actor: Actor, new: NewAsset, file: Recorde
         "persona_id": owned.get("persona_id"),
         "project_id": owned.get("project_id"),
     }
-    asset_id: int = (await session.execute(_INSERT, values)).scalar_one()
-    if new.tags:
-        await _set_tags(session, actor.user_id, asset_id, new.tags)
-    added = counters.of_asset(
-        owned.get("project_id"), new.tags, file.size if file else None, is_image=new.type == "image"
-    )
-    added.add_all(
-        counters.of_owner(
-            actor.user_id,
-            type=new.type,
-            file_id=file.id if file else None,
-            size=file.size if file else 0,
-            tags=new.tags,
-            belonging=owned,
+
+
+def _count(
+    session: AsyncSession,
+    actor: Actor,
+    all_new: Sequence[NewAsset],
+    file: RecordedFile | None,
+    owned: Mapping[str, int],
+) -> None:
+    added = counters.Counts()
+    for new in all_new:
+        is_image = new.type == "image"
+        own_size = file.size if file else None
+        added.add_all(counters.of_asset(owned.get("project_id"), new.tags, own_size, is_image=is_image))
+        added.add_all(
+            counters.of_owner(
+                actor.user_id,
+                type=new.type,
+                file_id=file.id if file else None,
+                size=file.size if file else 0,
+                tags=new.tags,
+                belonging=owned,
+            )
         )
-    )
     counters.note(session, after=added)
-    document = index.Document(
+
+
+def _as_document(actor: Actor, asset_id: int, new: NewAsset, owned: Mapping[str, int]) -> index.Document:
+    return index.Document(
         asset_id=asset_id,
         owner_id=actor.user_id,
         project_id=owned.get("project_id") if new.type == "image" else None,
@@ -125,10 +166,6 @@ async def _add(session: AsyncSession, actor: Actor, new: NewAsset, file: Recorde
         tags=new.tags,
         prompts="",
     )
-    await index.put(session, document)
-    data = {"type": new.type, "name": new.name}
-    await events.record(session, "asset.created", owner_id=actor.user_id, subject=public_id, data=data)
-    return asset_id
 
 
 async def update(session: AsyncSession, actor: Actor, public_id: str, changes: dict[str, Any]) -> Asset:
@@ -153,12 +190,30 @@ async def update(session: AsyncSession, actor: Actor, public_id: str, changes: d
     asset.folded = _folded(asset.name, asset.description)
     asset.updated_at = now_plus()
     if "tags" in changes:
-        await _set_tags(session, asset.owner_id, asset.id, changes["tags"])
+        await _set_tags(session, asset.owner_id, {asset.id: changes["tags"]})
     await session.flush()
     counters.note(session, before=before, after=await counters.weigh(session, [asset]))
     await found.tell(session, [asset])
     await record(session, "asset.updated", asset)
     return asset
+
+
+async def change_tags(
+    session: AsyncSession, actor: Actor, changes: Sequence[tuple[Asset, list[str]]]
+) -> None:
+    """Give assets of the actor's, which the caller has locked, these tags instead of theirs."""
+    assets = [asset for asset, _ in changes]
+    before = await counters.weigh(session, assets)
+    # The value, not the function: with that each row would have to be changed by a statement of its own.
+    now = (await session.execute(select(now_plus()))).scalar_one()
+    for asset, tags in changes:
+        asset.tags, asset.updated_at = tags, now
+    await _set_tags(session, actor.user_id, {asset.id: tags for asset, tags in changes})
+    await session.flush()
+    counters.note(session, before=before, after=await counters.weigh(session, assets))
+    await found.tell(session, assets)
+    data = {asset.public_id: {"type": asset.type, "name": asset.name} for asset in assets}
+    await events.record_all(session, "asset.updated", owner_id=actor.user_id, data=data)
 
 
 async def require_file(session: AsyncSession, public_id: str) -> None:
@@ -230,15 +285,31 @@ def _folded(name: str, description: str) -> str:
     return fold(f"{name}\n{description}")
 
 
-async def _set_tags(session: AsyncSession, owner_id: int, asset_id: int, names: list[str]) -> None:
-    await session.execute(delete(AssetTag).where(AssetTag.asset_id == asset_id))
-    if not names:
+async def _set_tags(session: AsyncSession, owner_id: int, names: Mapping[int, Sequence[str]]) -> None:
+    """Link an owner's assets to the tags of these names, and to no others; `names` by the assets' row ids."""
+    await session.execute(delete(AssetTag).where(AssetTag.asset_id.in_(names)))
+    await _link_tags(session, owner_id, names)
+
+
+async def _link_tags(session: AsyncSession, owner_id: int, names: Mapping[int, Sequence[str]]) -> None:
+    """As `_set_tags`, of assets that have no tags yet."""
+    by_folded = {asset_id: {fold(name): name for name in each} for asset_id, each in names.items()}
+    spelt: dict[str, str] = {}
+    for each in by_folded.values():
+        for folded, name in each.items():
+            spelt.setdefault(folded, name)
+    if not spelt:
         return
-    tag_ids = await lock_tags(session, owner_id, {fold(name): name for name in names})
-    await session.execute(insert(AssetTag), [{"tag_id": id_, "asset_id": asset_id} for id_ in tag_ids])
+    tag_ids = await lock_tags(session, owner_id, spelt)
+    links = [
+        {"tag_id": tag_ids[folded], "asset_id": asset_id}
+        for asset_id, each in by_folded.items()
+        for folded in each
+    ]
+    await session.execute(_INSERT_LINK, links)
 
 
-async def lock_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, str]) -> list[int]:
+async def lock_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, str]) -> dict[str, int]:
     """The ids of these tags, made where missing, none of which can be cleared away until the commit.
 
     Whoever makes the same ones waits for that. So what changes several assets calls this once before, with all of their
@@ -248,19 +319,20 @@ async def lock_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, s
     # PostgreSQL's KEY SHARE: shared among all who use a tag, refused to whoever clears it away.
     locked = (await session.execute(there.with_for_update(read=True, key_share=True))).all()
     missing = sorted(by_folded.keys() - {row.folded for row in locked})
-    ids = [row.id for row in locked]
-    return ids + await _add_tags(session, owner_id, {folded: by_folded[folded] for folded in missing})
+    ids = {row.folded: row.id for row in locked}
+    return ids | await _add_tags(session, owner_id, {folded: by_folded[folded] for folded in missing})
 
 
-async def _add_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, str]) -> list[int]:
+async def _add_tags(session: AsyncSession, owner_id: int, by_folded: dict[str, str]) -> dict[str, int]:
     """Add tags in the order given, which is one for all, so that two writers cannot deadlock."""
     if not by_folded:
-        return []
+        return {}
     rows = [{"owner_id": owner_id, "name": name, "folded": folded} for folded, name in by_folded.items()]
     adding = insert_into(session, Tag).values(rows)
     # An update that changes nothing locks and returns what somebody else has just added.
     adding = adding.on_conflict_do_update(index_elements=[Tag.owner_id, Tag.folded], set_={"name": Tag.name})
-    return list(await session.scalars(adding.returning(Tag.id)))
+    added = await session.execute(adding.returning(Tag.id, Tag.folded))
+    return {row.folded: row.id for row in added}
 
 
 async def record(session: AsyncSession, kind: str, asset: Asset) -> None:

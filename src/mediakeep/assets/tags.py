@@ -116,7 +116,7 @@ async def _link(session: AsyncSession, assets: list[Asset], renaming: dict[str, 
     if renaming["old"] == fold(new):
         return
     owner_id, ids = assets[0].owner_id, [asset.id for asset in assets]
-    [tag_id] = await service.lock_tags(session, owner_id, {fold(new): new})
+    tag_id = (await service.lock_tags(session, owner_id, {fold(new): new}))[fold(new)]
     links = insert_into(session, AssetTag).values([{"tag_id": tag_id, "asset_id": id_} for id_ in ids])
     await session.execute(links.on_conflict_do_nothing())
     await session.execute(delete(AssetTag).where(AssetTag.tag_id == old_id, AssetTag.asset_id.in_(ids)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Text, literal, literal_column
+from sqlalchemy import BigInteger, Text, literal, literal_column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -36,6 +36,24 @@ def _now_plus_sqlite(
 ) -> str:  # SQLAlchemy's signature
     # The text form in which SQLAlchemy keeps a DateTime: microseconds, of which SQLite's clock has three digits.
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {compiler.process(element.clauses, **options)} || ' seconds')"
+
+
+class larger(FunctionElement[int]):  # noqa: N801 an SQL function
+    """The larger of two numbers, neither of which is NULL."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "larger"
+
+
+@compiles(larger, "postgresql")
+def _larger_postgresql(element: larger, compiler: SQLCompiler, **options: Any) -> str:
+    return f"greatest({compiler.process(element.clauses, **options)})"
+
+
+@compiles(larger, "sqlite")
+def _larger_sqlite(element: larger, compiler: SQLCompiler, **options: Any) -> str:
+    return f"max({compiler.process(element.clauses, **options)})"
 
 
 class json_object(FunctionElement[str]):  # noqa: N801 an SQL function

@@ -1,5 +1,5 @@
 """The full-text index and the vocabulary. It knows plain values only: whoever changes an asset tells it."""
 
-from mediakeep.index.service import Document, put, put_all, remove
+from mediakeep.index.service import Document, put_all, remove
 
-__all__ = ["Document", "put", "put_all", "remove"]
+__all__ = ["Document", "put_all", "remove"]

@@ -51,13 +51,11 @@ class Document:
     prompts: str | None = None
 
 
-async def put(session: AsyncSession, document: Document) -> None:
-    """Have an asset be found by these texts, and by no others, once this transaction has committed."""
-    await put_all(session, [document])
-
-
 async def put_all(session: AsyncSession, documents: Iterable[Document]) -> None:
-    """As `put`, for several assets at once. In one transaction this is better than many calls of `put`."""
+    """Have assets be found by these texts, and by no others, once this transaction has committed.
+
+    One call for several is better than many calls.
+    """
     given = {document.asset_id: document for document in documents}
     if not given:
         return
