@@ -31,6 +31,9 @@ What `make bench` measured on the machine below. Each figure stands beside that 
 - **vips** is the limit of making pictures: `pyvips.Image.thumbnail` in a script that does nothing else. It decodes a
   JPEG at twice the size that it needs at least, Mediakeep at the smallest. **pillow** is how it is usually done: decode
   all of it, then `resize` with `LANCZOS`. Both encode as Mediakeep does.
+- **bare loop** is the least that tasks cost a database: as many commits that take and remove rows of the same table by
+  their ids, by the driver alone, with no worker and no order (`bench/references/commits.py`). Each commit is on the
+  disk when it returns, on both sides.
 
 The references neither ask who is calling nor limit, check or catalogue what they get; Mediakeep does. Rounds alternate
 between the subjects; each starts them anew on empty folders. A ratio is the median of the rounds' own ratios. The clock

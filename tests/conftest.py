@@ -34,6 +34,7 @@ from mediakeep.settings import Settings
 from tests.processes import Installation, TwoServers, start_two_servers
 from tests.servers.postgres import PostgresServer, running_postgres
 from tests.servers.process import find_memory
+from tests.servers.redis import RedisServer, running_redis
 from tests.servers.s3 import S3Server, running_s3
 
 SECRET = "for tests only, at least 32 characters"
@@ -60,6 +61,13 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     with running_s3() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis of the test's own, so that it can take it away and bring it back."""
+    with running_redis() as server:
         yield server
 
 

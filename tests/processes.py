@@ -94,10 +94,10 @@ class Process:
 
 
 class Server(Process):
-    """`mediakeep serve` on a port of 127.0.0.1."""
+    """`mediakeep serve` on a port of 127.0.0.1: the settings' or a free one."""
 
     def __init__(self, *, folder: Path, settings: Mapping[str, str]) -> None:
-        self.port = free_port()
+        self.port = int(settings.get("PORT") or free_port())
         self.url = f"http://127.0.0.1:{self.port}"
         super().__init__("serve", "--port", str(self.port), folder=folder, settings=settings)
 

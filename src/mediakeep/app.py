@@ -12,6 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from mediakeep import __version__, features
 from mediakeep.accounts.secrets import load_secret_key, previous_secret_keys
 from mediakeep.assets.served import ServedAssets, find_generation
+from mediakeep.events.watcher import Watcher
 from mediakeep.files.identity import check_store
 from mediakeep.files.memory import Memory
 from mediakeep.files.renditions import RenditionCache
@@ -20,6 +21,7 @@ from mediakeep.http import delivery, health, metrics, openapi, page
 from mediakeep.http.delivery import Delivery, DeliveryState
 from mediakeep.http.hot import HotAnswers
 from mediakeep.http.legacy import assets as legacy
+from mediakeep.http.legacy import jobs as legacy_jobs
 from mediakeep.http.middleware import SECURITY_HEADERS, EarlyAnswer, LimitBody, RequestLog, SecurityHeaders
 from mediakeep.http.misses import MissLimit
 from mediakeep.http.persona_media import media, personas
@@ -36,6 +38,9 @@ from mediakeep.http.v2 import (
     auth_sessions,
     collections,
     duplicates,
+    events,
+    jobs,
+    tasks,
     upload,
     users,
     webhooks,
@@ -44,6 +49,7 @@ from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
 from mediakeep.search.similar import Similar
 from mediakeep.settings import Settings, load_settings
+from mediakeep.tasks.transport import open_transport
 from mediakeep.tasks.worker import Worker
 
 DESCRIPTION = """\
@@ -111,12 +117,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(auth_keys.router)
     app.include_router(users.router)
     app.include_router(audit.router)
+    app.include_router(tasks.router)
     app.include_router(upload.router)
     app.include_router(assets.router)
     app.include_router(duplicates.router)
     app.include_router(collections.router)
+    app.include_router(events.router)
     app.include_router(webhooks.router)
+    app.include_router(jobs.router)
     app.include_router(legacy.router)
+    app.include_router(legacy_jobs.router)
     for surface in (
         projects,
         bulk,
@@ -138,7 +148,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, HotAnswers]]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, HotAnswers | Watcher]]:
     settings: Settings = app.state.settings
     async with AsyncExitStack() as stack:
         library = await stack.enter_async_context(open_library(settings))
@@ -156,9 +166,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, HotAnswers]]:
             presets=app.state.presets,
             secrets=(app.state.secret, *app.state.previous_secrets),
         )
+        app.state.watcher = await stack.enter_async_context(Watcher(library.database))
+        app.state.transport = await stack.enter_async_context(open_transport(library))
         if settings.embedded_worker:
-            await stack.enter_async_context(Worker(library))
-        yield {"hot": _hot_answers(settings)}
+            await stack.enter_async_context(Worker(library, transport=app.state.transport))
+        yield {"hot": _hot_answers(settings), "watcher": app.state.watcher}
 
 
 def _hot_answers(settings: Settings) -> HotAnswers:
@@ -201,6 +213,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
             "If-None-Match",
             "If-Range",
             "If-Unmodified-Since",
+            "Last-Event-ID",
         ],
         expose_headers=_EXPOSED,
         max_age=600,

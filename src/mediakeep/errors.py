@@ -96,10 +96,14 @@ class InvalidInput(MediakeepError):
 class RateLimited(MediakeepError):
     code, status, title = "rate-limited", 429, "Too Many Requests"
 
-    def __init__(self, *, retry_after_seconds: int, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(
-            "Too many requests", headers={"Retry-After": str(retry_after_seconds), **(headers or {})}
-        )
+    def __init__(
+        self,
+        detail: str = "Too many requests",
+        *,
+        retry_after_seconds: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_seconds), **(headers or {})})
 
 
 class Unavailable(MediakeepError):

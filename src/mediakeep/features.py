@@ -12,9 +12,12 @@ from mediakeep.events import tasks as _events_tasks
 from mediakeep.files import models as _files
 from mediakeep.files import tasks as _files_tasks
 from mediakeep.index import models as _index
+from mediakeep.jobs import models as _jobs
+from mediakeep.jobs import tasks as _jobs_tasks
 from mediakeep.search import tasks as _search_tasks
 from mediakeep.tasks import models as _tasks
 from mediakeep.tasks import tasks as _tasks_tasks
+from mediakeep.webhooks import jobs as _webhooks_jobs
 from mediakeep.webhooks import models as _webhooks
 from mediakeep.webhooks import tasks as _webhooks_tasks
 
@@ -28,9 +31,13 @@ task_modules = (
     _cdn_tasks,
     _events_tasks,
     _files_tasks,
+    _jobs_tasks,
     _search_tasks,
     _tasks_tasks,
     _webhooks_tasks,
 )
 
-_table_modules = (_accounts, _assets, _collections, _events, _files, _index, _tasks, _webhooks)
+_table_modules = (_accounts, _assets, _collections, _events, _files, _index, _jobs, _tasks, _webhooks)
+
+#: What is told of events, and has no tasks of its own.
+_listener_modules = (_webhooks_jobs,)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from mediakeep.db import Database, open_database
+from mediakeep.media.film_pool import FilmPool
 from mediakeep.media.pool import DecodePool, decode_process_count
 from mediakeep.settings import Settings
 from mediakeep.storage import Store, open_store
@@ -16,6 +17,7 @@ class Library:
     database: Database
     store: Store
     decoders: DecodePool
+    films: FilmPool
 
 
 @asynccontextmanager
@@ -26,7 +28,13 @@ async def open_library(settings: Settings) -> AsyncIterator[Library]:
     decoders.start()
     database = open_database(settings)
     try:
-        yield Library(settings=settings, database=database, store=open_store(settings), decoders=decoders)
+        yield Library(
+            settings=settings,
+            database=database,
+            store=open_store(settings),
+            decoders=decoders,
+            films=FilmPool(memory_bytes=settings.decode_memory_bytes),
+        )
     finally:
         decoders.close()
         await database.close()

@@ -134,6 +134,7 @@ def _configure_libraries(
             name != "uvicorn.access"
         )  # our own access line has the request's id
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells whole addresses, which may be secrets
     logging.getLogger("uvicorn.error").setLevel(max(level, logging.INFO))
 
 

@@ -61,9 +61,14 @@ _CLIENT_VARIABLES = frozenset({"api_key", "url"})
 _SECRET_FIELDS = frozenset(
     {
         "cdn_purge_token",
+        "comfyui_token",
+        "comfyui_url",
         "database_url",
         "metrics_token",
         "previous_secret_key",
+        "redis_url",
+        "replicate_api_token",
+        "replicate_webhook_secret",
         "secret_key",
         "storage_options",
     }
@@ -88,6 +93,11 @@ class Settings(BaseSettings):
     )
     storage_options: dict[str, str] = Field(
         {}, description="Options of the object store as JSON, such as `endpoint`, `region`, `access_key_id`."
+    )
+    redis_url: str = Field(
+        "",
+        description="Redis through which server processes tell workers of tasks at once; empty: they look each second. "
+        "`redis://:pass@host:6379`, `rediss://…`, `unix:///path`.",
     )
     base_url: str = Field(
         "",
@@ -261,6 +271,42 @@ class Settings(BaseSettings):
         description="Whether webhooks may go to this machine and to private networks, which users could then look into.",
     )
 
+    model_aliases: dict[str, str] = Field(
+        {},
+        description='Models that stand for others, as JSON, such as `{"minimax/video-01": "local/ken-burns"}`.',
+    )
+    job_seconds: int = Field(
+        3600, ge=10, le=86_400, description="A generation job that takes longer is given up, seconds."
+    )
+    max_active_jobs: int = Field(
+        1000, ge=1, le=100_000, description="Generation jobs that a user may have waiting and running."
+    )
+    max_output_bytes: int = Field(
+        512 * MIB, ge=1024, description="Largest output of a model that is taken, bytes."
+    )
+    replicate_api_token: SecretStr = Field(
+        SecretStr(""), description="API token of Replicate; empty: its models cannot be asked."
+    )
+    replicate_api_url: str = Field(
+        "https://api.replicate.com/v1", description="Where Replicate's API is, without a final slash."
+    )
+    replicate_webhook_secret: SecretStr = Field(
+        SecretStr(""), description="What Replicate signs webhooks with; empty: it is asked for it."
+    )
+    replicate_models: _Words = Field(
+        (),
+        description="Models of Replicate that may be asked, separated by commas, without version; empty: any.",
+    )
+    comfyui_url: str = Field(
+        "", description="Address of a ComfyUI server, such as `http://127.0.0.1:8188`; empty: there is none."
+    )
+    comfyui_token: SecretStr = Field(
+        SecretStr(""), description="Bearer token for what guards that server; it goes nowhere else."
+    )
+    comfyui_workflows: str = Field(
+        "", description="Folder of ComfyUI's workflow templates; empty: `comfyui` in the data folder."
+    )
+
     decode_processes: int = Field(
         0,
         ge=0,
@@ -293,7 +339,7 @@ class Settings(BaseSettings):
         "info", description="Least severity that is logged."
     )
 
-    @field_validator("allowed_types", "cors_origins", "trusted_proxies", mode="before")
+    @field_validator("allowed_types", "cors_origins", "replicate_models", "trusted_proxies", mode="before")
     @classmethod
     def _split_words(cls, value: object) -> object:
         if isinstance(value, str):
@@ -318,7 +364,7 @@ class Settings(BaseSettings):
                 raise ValueError(f"{word!r} is not an address or a network") from error
         return value
 
-    @field_validator("base_url", "cdn_purge_url", "cdn_url")
+    @field_validator("base_url", "cdn_purge_url", "cdn_url", "comfyui_url")
     @classmethod
     def _is_base(cls, value: str) -> str:
         value = value.rstrip("/")
@@ -326,6 +372,28 @@ class Settings(BaseSettings):
             parts = urlsplit(value)
             if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
                 raise ValueError("it must be an http or https address without query or fragment")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and parts.scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("it must begin with redis://, rediss:// or unix://")
+        if parts.scheme in {"redis", "rediss"} and not (parts.hostname and parts.port != 0):
+            raise ValueError("it must name a host")
+        return value
+
+    @field_validator("comfyui_url")
+    @classmethod
+    def _is_plain(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if "@" in parts.netloc:
+            raise ValueError(
+                "it must be an address without user name and password; comfyui_token is for those"
+            )
+        if not re.fullmatch(r"[!-~]*", value) or parts.port == 0:  # the port is checked when it is asked for
+            raise ValueError("it must be an address in ASCII")
         return value
 
     @field_validator("accel_redirect")

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import textwrap
 import uuid
@@ -16,7 +15,6 @@ from PIL import Image
 
 from tests.samples import films, pictures
 
-PRINTED = Path(__file__).parent / "printed"
 NODE_MODULES = Path(__file__).parents[1] / "servers" / "node_modules"
 
 
@@ -68,14 +66,11 @@ def photo(tmp_path):
 
 
 @pytest.fixture
-def sample(server, account):
-    """A program as a document prints it, by its heading and number there; with the server and the token filled in."""
+def sample(printed, server, account):
+    """A printed program with the server and the token filled in."""
 
     def sample(document, heading, number=0):
-        text = (PRINTED / f"{document}.md").read_text()
-        section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-        blocks = re.findall(r"^( *)```\w+\n(.*?)^\1```$", section[1], re.DOTALL | re.MULTILINE)
-        code = textwrap.dedent(blocks[number][1])
+        code = printed(document, heading, number)
         older = document in {"000", "001"}
         filled = {
             "http://localhost:8000": server.url + "/legacy" * older,
@@ -89,36 +84,6 @@ def sample(server, account):
         return code
 
     return sample
-
-
-@pytest.fixture
-def run(tmp_path):
-    """Runs a command in the folder `tmp_path`; returns what it printed."""
-
-    def run(*command, **variables):
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            cwd=tmp_path,
-            env=os.environ | {"NO_PROXY": "*", "no_proxy": "*"} | variables,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
-
-
-@pytest.fixture
-def python(run, tmp_path):
-    def python(*parts):
-        (tmp_path / "program.py").write_text("\n".join(parts))
-        return run(sys.executable, "program.py")
-
-    return python
 
 
 @pytest.fixture
@@ -170,13 +135,6 @@ def test_the_python_client_uploads_lists_and_deletes(sample, python, account, ph
     assert re.fullmatch(r"Uploaded: http://\S+/api/v2/assets/[0-9a-f-]{36}", printed[0])
     assert printed[1:] == ["Total assets: 1", "Deleted"]
     assert account.get("/api/v2/assets").json() == []
-
-
-def test_an_image_is_uploaded_for_a_video(sample, python, anyone, photo):
-    photo.rename(photo.with_name("source_image.jpg"))
-    first_step, _, _ = sample("001", "Image-to-Video Workflow").partition("# Step 2")
-    url = python(first_step).strip().removeprefix("Image uploaded: ")
-    assert anyone.get(url).headers["content-type"] == "image/jpeg"
 
 
 def test_the_errors_are_told_apart(sample, python, account, photo, key, tmp_path):

@@ -146,6 +146,15 @@ async def test_of_others_only_an_admin_deletes(admin, stranger, owner, create, p
     assert (await owner.get(f"{V1}/assets/{asset['id']}")).status_code == 200
 
 
+@on_one_engine
+async def test_force_is_true_or_false(owner, project, create):
+    ids = [one["id"] for one in (await create([{"name": "a"}]))["created"]]
+    url = f"{V1}/projects/{project}/assets/bulk"
+    for force in (0, 1, "yes", None):
+        body = {"asset_ids": ids, "force": force}
+        assert (await owner.request("DELETE", url, json=body)).status_code == 422
+
+
 async def test_a_thousand_ordinary_assets_are_created_at_once(create):
     item = {"name": "Asset", "description": "Words of a description. " * 80, "tags": ["one", "two", "three"]}
     answer = await create([item | {"metadata": {"source": "x" * 200}}] * 1000)

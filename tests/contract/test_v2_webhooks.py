@@ -8,7 +8,9 @@ from sqlalchemy import update
 from standardwebhooks import Webhook as Verifier
 
 from mediakeep import features
+from mediakeep.db import now_plus
 from mediakeep.tasks.worker import drain
+from mediakeep.webhooks.deliveries import deliver_once
 from mediakeep.webhooks.models import Webhook
 from tests.samples import pictures
 
@@ -71,6 +73,7 @@ async def test_a_webhook_is_created_read_listed_changed_and_deleted(owner):
         "enabled": True,
         "note": None,
         "secret": shown["secret"],
+        "previous_secret_until": None,
         "failing_since": None,
         "created_at": shown["created_at"],
         "updated_at": shown["updated_at"],
@@ -176,6 +179,7 @@ async def test_a_test_is_sent_and_logged(app, owner, receiver):
     waiting = asked.json()
     assert waiting == {
         **waiting,
+        "url": None,
         "type": "webhook.test",
         "data": {"id": webhook["id"]},
         "status": "pending",
@@ -280,3 +284,77 @@ async def test_webhooks_go_with_their_owner(app, owner, admin, webhook):
     assert (await admin.get(f"{PATH}?all=true")).json() == []
     assert is_problem(await admin.get(f"{PATH}/{webhook['id']}"), 404, "Webhook not found")
     await drain(app.state.library)
+
+
+async def test_a_secret_can_be_exchanged(app, owner, receiver):
+    url, got = receiver
+    webhook = (await owner.post(PATH, json={"url": url, "events": ["*"]})).json()
+    answer = await owner.post(f"{PATH}/{webhook['id']}/rotate-secret")
+    assert answer.status_code == 200
+    shown = answer.json()
+    assert shown == {
+        **webhook,
+        "secret": shown["secret"],
+        "previous_secret_until": shown["previous_secret_until"],
+        "updated_at": shown["updated_at"],
+    }
+    assert shown["secret"] != webhook["secret"]
+    assert shown["previous_secret_until"] > shown["updated_at"]
+    assert (await owner.get(f"{PATH}/{webhook['id']}")).json() == shown
+    await owner.post(f"{PATH}/{webhook['id']}/test")
+    await drain(app.state.library)
+    [(headers, body)] = got
+    for secret in (webhook["secret"], shown["secret"]):
+        assert Verifier(secret).verify(body, headers)
+    async with app.state.library.database.write() as session:
+        await session.execute(update(Webhook).values(previous_until=now_plus(-1)))
+    assert (await owner.get(f"{PATH}/{webhook['id']}")).json()["previous_secret_until"] is None
+
+
+async def test_everybody_has_a_secret_of_their_own(owner, stranger):
+    first = await owner.get(f"{PATH}/secret")
+    assert (first.status_code, first.json()["previous_secret_until"]) == (200, None)
+    assert first.json()["secret"].startswith("whsec_")
+    assert (await owner.get(f"{PATH}/secret")).json() == first.json()
+    assert (await stranger.get(f"{PATH}/secret")).json()["secret"] != first.json()["secret"]
+    exchanged = await owner.post(f"{PATH}/secret")
+    assert exchanged.status_code == 200
+    assert exchanged.json()["secret"] != first.json()["secret"]
+    assert exchanged.json()["previous_secret_until"]
+    assert (await owner.get(f"{PATH}/secret")).json() == exchanged.json()
+    assert (await owner.delete(f"{PATH}/secret")).status_code == 405
+
+
+async def test_what_went_to_other_addresses_is_listed(app, owner, stranger, receiver):
+    url, _ = receiver
+    me = (await owner.get("/api/v2/auth/me")).json()["id"]
+    ids = []
+    for number in range(3):
+        async with app.state.library.database.write() as session:
+            given = {"owner_id": me, "url": url, "type_": "job.updated", "data": {"id": str(number)}}
+            ids.append(await deliver_once(session, **given))
+    await drain(app.state.library)
+    page = await owner.get(f"{PATH}/deliveries", params={"limit": 2})
+    assert [one["id"] for one in page.json()] == [ids[2], ids[1]]
+    assert page.headers["x-total-count"] == "3"
+    assert 'rel="next"' in page.headers["link"]
+    shown = page.json()[0]
+    assert shown == {
+        **shown,
+        "url": url,
+        "type": "job.updated",
+        "data": {"id": "2"},
+        "status": "delivered",
+        "attempts": 1,
+        "response_status": 200,
+    }
+    assert (await stranger.get(f"{PATH}/deliveries")).json() == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["job.*", "job.created", "job.updated", "job.completed", "job.failed", "job.cancelled"],
+)
+async def test_what_happens_to_jobs_can_be_subscribed_to(kind, owner):
+    answer = await owner.post(PATH, json={**BODY, "events": [kind]})
+    assert (answer.status_code, answer.json()["events"]) == (201, [kind])

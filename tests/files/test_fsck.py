@@ -1,9 +1,10 @@
+import dataclasses
+
 import pytest
 from sqlalchemy import delete
 
 from mediakeep.assets.models import Asset
 from mediakeep.files.fsck import check_library
-from mediakeep.library import Library
 from mediakeep.tasks.worker import drain
 from tests.samples import pictures
 
@@ -12,9 +13,7 @@ from tests.samples import pictures
 def check(library):
     """What is wrong with the library: kinds and subjects."""
     settings = library.settings.model_copy(update={"sweep_grace": 0})
-    eager = Library(
-        settings=settings, database=library.database, store=library.store, decoders=library.decoders
-    )
+    eager = dataclasses.replace(library, settings=settings)
 
     async def check(*, verify_content=True, repair=False):
         found = check_library(eager, verify_content=verify_content, repair=repair)

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,6 @@ from mediakeep.files.models import File, Orphan, Variant
 from mediakeep.files.renditions import THUMBNAIL, WAVEFORM, WAVEFORM_PICTURE, rendition_key, rendition_prefix
 from mediakeep.files.sweep import sweep
 from mediakeep.files.tasks import delete_bytes
-from mediakeep.library import Library
 from mediakeep.tasks import GiveUp
 from mediakeep.tasks.worker import drain
 from tests.samples import pictures
@@ -21,9 +21,7 @@ from tests.samples import pictures
 def eager(library):
     """The library with a sweep that waits for nothing."""
     settings = library.settings.model_copy(update={"sweep_grace": 0})
-    return Library(
-        settings=settings, database=library.database, store=library.store, decoders=library.decoders
-    )
+    return replace(library, settings=settings)
 
 
 @pytest.fixture

@@ -378,7 +378,8 @@ async def test_what_somebody_is_using_just_now_is_not_evicted_and_nobody_waits(
     log = VariantLog(library)
     await make(log, file, *"abc")
     await log.flush()
-    async with library.database.write() as session, asyncio.timeout(5):
+    # Whoever waited would wait for ever: the transaction ends after them.
+    async with library.database.write() as session, asyncio.timeout(60):
         used = update(Variant).where(Variant.key == key_of(file, "a"))
         await session.execute(used.values(used_at=now_plus()))
         await evict(limited(rendition_budget_bytes=10))

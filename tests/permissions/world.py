@@ -2,6 +2,7 @@
 
 import itertools
 from datetime import timedelta
+from urllib.parse import parse_qsl
 
 import httpx
 from sqlalchemy import update
@@ -10,6 +11,8 @@ from mediakeep.accounts.models import ApiKey, User
 from mediakeep.accounts.tokens import Claims, sign_token
 from mediakeep.db import now_plus
 from mediakeep.http.auth import SESSION_COOKIE
+from mediakeep.tasks import enqueue
+from tests import streams
 from tests.conftest import PASSWORD
 from tests.permissions.table import COLUMNS
 from tests.samples import films, pictures
@@ -23,7 +26,15 @@ SOUND = {"file": ("a.wav", films.sound("wav", seconds=0.1), "audio/wav")}
 #: What can be done once.
 COMPLETING = {"POST /api/v1/generations/{generation_id}/upload"}
 
+#: A job for a model that needs nothing.
+JOB = {"model_id": "local/ken-burns", "input": {"image": "data:image/png;base64,iVBORw0KGgo="}}
+
 PICTURE = {"file": ("a.png", pictures.png(), "image/png")}
+
+#: What addresses name that is nobody's: a local provider calls nobody back.
+NOBODYS = {"tag": "hero", "model_id": JOB["model_id"], "provider": "local", "token": "local"}
+
+BODIES = {"/api/v2/generate": JOB, "/legacy/api/v2/generate": JOB}
 
 #: Where things are made that need but a name.
 NAMED = {
@@ -59,6 +70,8 @@ class World:
         self._things.pop((name, private), None)
 
     async def _make(self, name, *, private):
+        if name in NOBODYS:
+            return NOBODYS[name]
         headers = (await self.callers())["owner"]["owner"]
         match name:
             case "asset_id":
@@ -66,27 +79,36 @@ class World:
                 answer = await self.api.post("/api/v2/upload-asset", files=SOUND, data=data, headers=headers)
             case "image asset" | "generation_id" | "image_id":
                 return await self._make_image(headers, name, private=private)
-            case "tag":
-                return "hero"
             case "media_id":
                 door = f"/media/upload/{await self.thing('persona_id')}"
                 answer = await self.api.post(door, files=PICTURE, headers=headers)
             case "webhook_id":
                 body = {"url": "https://receiver.example", "events": ["*"]}
                 answer = await self.api.post("/api/v2/webhooks", json=body, headers=headers)
+            case _ if name in NAMED:
+                answer = await self.api.post(NAMED[name], json={"name": "Acme"}, headers=headers)
+            case _:
+                return await self._make_what_happens(headers, name)
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    async def _make_what_happens(self, headers, name):
+        """What comes of other calls, or has an answer of another kind."""
+        match name:
             case "delivery_id":
                 path = f"/api/v2/webhooks/{await self.thing('webhook_id')}/test"
                 return (await self.api.post(path, headers=headers)).json()["id"]
-            case "user_id":
-                return await self._id(await self._newcomer())
+            case "job_id":
+                return (await self.api.post("/api/v2/generate", json=JOB, headers=headers)).json()["job_id"]
+            case "task_id":
+                async with self.app.state.library.database.write() as session:
+                    return await enqueue(session, "files.derive", {"file_id": 0}, delay_seconds=3600)
             case "session_id":
                 fresh = await self.sign_in("owner@example.com")
                 listed = (await self.api.get("/api/v2/auth/sessions", headers=fresh)).json()
                 return next(one["id"] for one in listed if one["is_current"])
-            case _:
-                answer = await self.api.post(NAMED[name], json={"name": "Acme"}, headers=headers)
-        assert answer.status_code == 201, answer.text
-        return answer.json()["id"]
+        assert name == "user_id"
+        return await self._id(await self._newcomer())
 
     async def _make_image(self, headers, name, *, private):
         """An image asset of a project, its generation with an image, or a generation that still has none."""
@@ -213,7 +235,10 @@ class World:
         private = note == "private"
         method, address = called.split()
         names = [part[1:-1] for part in address.partition("?")[0].split("/") if part.startswith("{")]
-        nothing = dict.fromkeys(("user_id", "persona_id", "media_id"), 999_999) | {"tag": "hero"}
+        nothing = dict.fromkeys(("user_id", "persona_id", "media_id", "task_id"), 999_999) | {
+            "tag": "hero",
+            "model_id": JOB["model_id"],
+        }
         # Image assets of projects have addresses of their own.
         things = {"asset_id": "image asset"} if address.startswith("/api/v1/") else {}
         ids = {
@@ -223,6 +248,8 @@ class World:
             for name in names
         }
         address = address.format(**ids)
+        if address.partition("?")[0] == streams.PATH:
+            return await self._follow(address, headers)
         answer: httpx.Response = await self.api.request(
             method, address, headers=headers, **await self._body(called)
         )
@@ -231,10 +258,16 @@ class World:
             self.used_up(things.get(names[-1], names[-1]), private=private)
         return answer
 
+    async def _follow(self, address, headers):
+        """How an event stream begins: it would not end."""
+        query = dict(parse_qsl(address.partition("?")[2]))
+        async with streams.following(self.app, headers, **query) as stream:
+            return httpx.Response(stream.status, headers=stream.headers, content=stream.body)
+
     async def _body(self, called):
         """A good body for a call: of its own, or the OpenAPI document's example."""
         path = called.split()[1].partition("?")[0]
-        if (of_its_own := await self._body_of_its_own(called, path)) is not None:
+        if (of_its_own := BODIES.get(path) or await self._body_of_its_own(called, path)) is not None:
             return {"json": of_its_own}
         operation = self.app.openapi()["paths"].get(path, {}).get(called.split()[0].lower(), {})
         content = operation.get("requestBody", {}).get("content", {})

@@ -137,6 +137,7 @@ def _initialise(binaries: Path, folder: Path, user: str | None) -> None:
             "--builtin-locale=C.UTF-8",
             "--locale=C",
             "--no-sync",
+            "--set=scram_iterations=1",  # what makes guessing slow makes every connection slow
         ),
     ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **as_user(user))

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from mediakeep.db import open_database
-from mediakeep.tasks import leases, registry, worker
+from mediakeep.tasks import leases, line, registry, worker
 from mediakeep.tasks.models import Task
 
 
@@ -72,6 +72,7 @@ def claim():
     """Claims the first due task in a given session, if there is one."""
 
     async def claim_one(session):
+        await line.admit(session)
         claims = await leases.claim(session, registry.registered_tasks(), limit=1)
         return claims[0] if claims else None
 

@@ -1,4 +1,4 @@
-"""A process for `test_kill.py` that claims a task and never ends it: `python -m tests.tasks.stuck_worker DATA MARK`."""
+"""A process for `test_kill.py` that claims a task and never ends it: `python -m tests.tasks.stuck_worker DATA MARK URL`."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ from mediakeep.settings import Settings
 from mediakeep.tasks import task
 from mediakeep.tasks.worker import Worker
 
-_data, _mark = Path(sys.argv[1]), Path(sys.argv[2])
+_data, _mark, _database_url = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
 
 
 @task("work", lease_seconds=1)
@@ -20,7 +20,7 @@ async def work(library, job):
 
 
 async def main():
-    settings = Settings(data=_data)
+    settings = Settings(data=_data, database_url=_database_url, secret_key="-" * 32)
     await Worker(SimpleNamespace(settings=settings, database=open_database(settings))).run()
 
 

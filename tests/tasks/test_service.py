@@ -1,6 +1,6 @@
 import pytest
 
-from mediakeep.tasks import cancel, enqueue, leases, list_tasks, retry_dead, task, wake
+from mediakeep.tasks import cancel, enqueue, enqueue_all, leases, list_tasks, retry_dead, task, wake
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +52,20 @@ async def test_a_taken_key_enqueues_nothing(database, rows):
         assert await enqueue(session, "work", {"n": 3})
         assert await enqueue(session, "work", {"n": 4})
     assert [row.payload["n"] for row in await rows()] == [1, 3, 4]
+
+
+async def test_many_are_enqueued_at_once_in_their_order(database, rows, claim):
+    async with database.write() as session:
+        await enqueue(session, "work", {"n": 0}, priority=3)
+        ids = await enqueue_all(session, "work", [{"n": n} for n in range(1, 30)], priority=3, max_attempts=7)
+        await enqueue(session, "work", {"n": 30}, priority=3)
+    there = await rows()
+    assert [row.id for row in there[1:-1]] == ids
+    assert {(row.status, row.priority, row.max_attempts, row.key) for row in there[1:-1]} == {
+        ("queued", 3, 7, None)
+    }
+    async with database.write() as session:
+        assert [(await claim(session)).payload["n"] for _ in there] == list(range(31))
 
 
 async def test_a_waiting_task_is_woken_before_its_time(database, rows, claim):

@@ -90,6 +90,40 @@ async def test_another_process_is_noticed_by_polling(library, another_library, u
         await until(lambda rows: not rows)
 
 
+async def test_what_waits_for_its_time_runs_when_that_has_come(library, put, until):
+    @task("work")
+    async def work(library, job):
+        pass
+
+    async with Worker(library):
+        await put("work", delay_seconds=0.3)
+        await until(lambda rows: not rows)
+
+
+async def test_what_waits_for_its_time_gets_its_turn_while_there_is_always_something_else(
+    library, put, monkeypatch
+):
+    monkeypatch.setattr(worker, "_POLL_SECONDS", 0.05)
+    ran, is_over = asyncio.Event(), False
+
+    @task("endless")
+    async def endless(library, job):
+        await asyncio.sleep(0.01)
+        if not is_over:
+            await put("endless")
+
+    @task("late")
+    async def late(library, job):
+        ran.set()
+
+    for _ in range(2 * library.settings.task_concurrency):
+        await put("endless")
+    await put("late", delay_seconds=0.2)
+    async with Worker(library), asyncio.timeout(20):
+        await ran.wait()
+        is_over = True
+
+
 async def test_an_idle_worker_opens_no_write_transactions(library, put, eventually, monkeypatch):
     @task("work")
     async def work(library, job):

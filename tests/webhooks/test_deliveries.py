@@ -5,13 +5,14 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 from sqlalchemy.exc import IntegrityError
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from mediakeep.accounts.models import User
 from mediakeep.db import now_plus
+from mediakeep.events import record_all
 from mediakeep.tasks import leases
 from mediakeep.tasks.models import Task
 from mediakeep.tasks.registry import registered_tasks
@@ -85,6 +86,25 @@ async def test_each_webhook_of_the_owner_s_gets_it_and_nobody_else_s(
     assert await log() == []
     await happen("asset.created")
     assert [one.webhook_id for one in await log()] == [one.id for one in webhooks]
+
+
+async def test_many_events_take_no_more_statements_than_few(library, subscribe, user, log):
+    webhooks = [await subscribe(), await subscribe()]
+    counts = []
+    for number in (2, 60):
+        seen = []
+        async with library.database.write() as session:
+            connection = (await session.connection()).sync_connection
+            event.listen(connection, "before_cursor_execute", lambda *given, seen=seen: seen.append(given[2]))
+            data = {f"{number} {n}": {"name": "a"} for n in range(number)}
+            await record_all(session, "asset.created", owner_id=user.user_id, data=data)
+        counts.append(len(seen))
+    assert counts[0] == counts[1]
+    made = await log()
+    assert len({(one.webhook_id, one.data["id"]) for one in made}) == len(made) == 62 * len(webhooks)
+    async with library.database.read() as session:
+        tasks = dict((await session.execute(select(Task.id, Task.payload))).all())
+    assert {one.task_id: {"delivery_id": one.public_id} for one in made} == tasks
 
 
 async def test_a_transaction_that_is_rolled_back_tells_nobody(library, subscribe, happen, log):

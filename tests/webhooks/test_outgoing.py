@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from mediakeep import outbound
 from mediakeep.errors import InvalidInput
+from mediakeep.outbound import is_public
 from mediakeep.webhooks import outgoing
-from mediakeep.webhooks.outgoing import check_url, is_public
+from mediakeep.webhooks.outgoing import check_url
 
 NOT_PUBLIC = "The URL's host is not at a public address."
 
@@ -69,7 +71,7 @@ def resolve(monkeypatch):
             asked.append(host)
             return answers.pop(0) if len(answers) > 1 else answers[0]
 
-        monkeypatch.setattr(outgoing, "_resolve", resolved)
+        monkeypatch.setattr(outbound, "_resolve", resolved)
         return asked
 
     return install
@@ -124,11 +126,11 @@ async def test_a_name_that_means_something_else_a_moment_later_is_not_asked_agai
     asked = resolve(["8.8.8.8"], ["127.0.0.1"])
     connected = []
 
-    async def note(address, *_):
+    def note(client, method, url, address, headers, content):
         connected.append(address)
-        return 204, ""
+        return client.build_request(method, f"http://127.0.0.1:{receiver.port}/", content=content)
 
-    monkeypatch.setattr(outgoing, "_send_to", note)
+    monkeypatch.setattr(outbound, "_request", note)
     answer = await post(f"http://receiver.example:{receiver.port}/", allow_private=False)
     assert (answer.error, connected, asked) == (None, ["8.8.8.8"], ["receiver.example"])
     answer = await post(f"http://receiver.example:{receiver.port}/", allow_private=False)
@@ -265,7 +267,7 @@ async def test_what_is_no_address_to_post_to_is_refused(url, reason):
 async def test_the_certificate_must_be_that_of_the_name(tmp_path, resolve, receiver, monkeypatch):
     certificate = _certificate(tmp_path, "receiver.example")
     ours = ssl.create_default_context(cafile=certificate)
-    monkeypatch.setattr(outgoing, "_tls", lambda: ours)
+    monkeypatch.setattr(outbound, "tls", lambda: ours)
     theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     theirs.load_cert_chain(certificate)
     names = []

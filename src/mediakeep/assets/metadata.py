@@ -9,15 +9,17 @@ MAX_BYTES = 64 << 10
 MAX_DEPTH = 32
 
 
-def check_metadata(value: dict[str, Any], *, field: str = "metadata") -> dict[str, Any]:
+def check_metadata(
+    value: dict[str, Any], *, field: str = "metadata", max_bytes: int = MAX_BYTES
+) -> dict[str, Any]:
     """The value of this field as given. Raises `InvalidInput` for what is too large, too deep, or not storable as JSON."""
     _check(value, 1, field)
     try:
         size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
     except ValueError as error:  # NaN and infinities; lone surrogates
         raise InvalidInput(f"{field} must hold numbers and text that JSON can carry.", field=field) from error
-    if size > MAX_BYTES:
-        raise InvalidInput(f"{field} has at most {MAX_BYTES} bytes as JSON.", field=field)
+    if size > max_bytes:
+        raise InvalidInput(f"{field} has at most {max_bytes} bytes as JSON.", field=field)
     return value
 
 

@@ -25,6 +25,7 @@ from mediakeep.http.protocol import BoundedProtocol
 from mediakeep.library import open_library
 from mediakeep.logs import configure_logging
 from mediakeep.settings import PREFIX, Settings, load_settings
+from mediakeep.tasks.transport import open_transport
 from mediakeep.tasks.worker import Worker
 
 log = structlog.get_logger("mediakeep")
@@ -114,11 +115,13 @@ def _greet(settings: Settings, code: str | None) -> None:
 
 
 @click.command()
+@click.option("--concurrency", type=int, help="Tasks that it runs at a time.  [default: 2]")
 @click.option(
     "--metrics-port", type=int, help="Port on which /metrics answers for this process.  [default: none]"
 )
-def worker(*, metrics_port: int | None) -> None:
-    """Run background tasks, without a server."""
+def worker(*, concurrency: int | None, metrics_port: int | None) -> None:
+    """Run background tasks, without a server. SIGTERM and ^C let running tasks end for some seconds."""
+    _override(task_concurrency=concurrency)
     settings = load_settings()
     os.umask(0o077)
     configure_logging(settings)
@@ -133,7 +136,7 @@ async def _work(settings: Settings) -> None:
     async with open_library(settings) as library:
         await _wait_for_schema(library.database)
         await check_store(library)
-        async with Worker(library):
+        async with open_transport(library) as transport, Worker(library, transport=transport):
             log.info("worker.started", task_modules=len(features.task_modules))
             await stop.wait()
 

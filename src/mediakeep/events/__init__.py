@@ -1,5 +1,12 @@
 """What happened: an outbox that is written in the transaction of its cause."""
 
-from mediakeep.events.service import Recorded, forget, listener, record
+from mediakeep.events.service import (
+    Recorded,
+    document,
+    forget,
+    listener,
+    record,
+    record_all,
+)
 
-__all__ = ["Recorded", "forget", "listener", "record"]
+__all__ = ["Recorded", "document", "forget", "listener", "record", "record_all"]

@@ -1,9 +1,10 @@
 """Recording what happened, and telling those who have to act upon it."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Insert, delete, func, null, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,8 +13,8 @@ from mediakeep.db import do_last, now_plus
 from mediakeep.db.base import insert_on
 from mediakeep.events.models import Event
 
-#: Where a session keeps what was recorded in its transaction.
-_RECORDED = "events.recorded"
+#: Where a session keeps what was recorded in its transaction, and so where `Database.after_commit` sees it.
+RECORDED: Final = "events.recorded"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +54,34 @@ async def record(
 
     `kind` is like "asset.created", `subject` the public id of what it happened to. Kept for a week.
     """
-    values = {"owner_id": owner_id, "kind": kind, "subject": subject, "data": data}
-    await session.execute(_insert(session.get_bind().dialect.name), values)
+    await record_all(session, kind, owner_id=owner_id, data={subject: data})
+
+
+async def record_all(
+    session: AsyncSession,
+    kind: str,
+    *,
+    owner_id: int | None,
+    data: Mapping[str, dict[str, Any]],  # JSON
+) -> None:
+    """As `record`, of several at once: `data` by subject."""
+    rows = [
+        {"owner_id": owner_id, "kind": kind, "subject": subject, "data": each}
+        for subject, each in data.items()
+    ]
+    await session.execute(_insert(session.get_bind().dialect.name), rows)
     if owner_id is not None:
-        happened = Recorded(owner_id=owner_id, kind=kind, subject=subject, data=data)
-        session.info.setdefault(_RECORDED, []).append(happened)
+        happened = [
+            Recorded(owner_id=owner_id, kind=kind, subject=subject, data=each)
+            for subject, each in data.items()
+        ]
+        session.info.setdefault(RECORDED, []).extend(happened)
         do_last(session, _tell, order=-1)
 
 
 async def _tell(session: AsyncSession) -> None:
     """Before anything is locked that other transactions wait for."""
-    recorded: list[Recorded] = session.info[_RECORDED]
+    recorded: list[Recorded] = session.info[RECORDED]
     for told in _listeners:
         await told(session, recorded)
 
@@ -73,6 +91,12 @@ def _insert(dialect_name: str) -> Insert:
     """Made once for each engine: building a statement costs more than running it."""
     transaction_id = null() if dialect_name == "sqlite" else func.txid_current()
     return insert_on(dialect_name, Event).values(created_at=now_plus(), transaction_id=transaction_id)
+
+
+def document(kind: str, at: datetime, data: dict[str, Any]) -> dict[str, Any]:
+    """What others are told of an event, the same by webhooks and in event streams; `data` with the subject as "id"."""
+    happened_at = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"type": kind, "timestamp": happened_at, "data": data}
 
 
 async def forget(session: AsyncSession, owner_id: int, *, limit: int) -> int:

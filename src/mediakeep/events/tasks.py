@@ -4,10 +4,12 @@ from sqlalchemy import delete, select
 
 from mediakeep.db import now_plus
 from mediakeep.events.models import Event
+from mediakeep.events.reading import RESUMABLE_SECONDS
 from mediakeep.library import Library
 from mediakeep.tasks import Claimed, periodic
 
-_KEPT_SECONDS = 7 * 24 * 3600
+#: Longer than readers may be away, by what any transaction may last: they do not read quite in the order of the times.
+_KEPT_SECONDS = RESUMABLE_SECONDS + 3600
 _CHUNK = 500
 
 

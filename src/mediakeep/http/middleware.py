@@ -69,7 +69,9 @@ class RequestLog:
         finally:
             seconds = time.perf_counter() - started
             metrics.REQUESTS_IN_PROGRESS.add(-1)
-            metrics.request_metrics(scope["method"], template_of(scope), status).observe(seconds, body_bytes)
+            # A stream's answer begins, and then lasts as long as somebody wants it.
+            measured = scope["streams_from"] - started if "streams_from" in scope else seconds
+            metrics.request_metrics(scope["method"], template_of(scope), status).observe(measured, body_bytes)
             log_request(scope["method"], scope["path"], status, seconds, request_id=request_id)
 
 

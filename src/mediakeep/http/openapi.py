@@ -14,6 +14,7 @@ from mediakeep.http.problems import MEDIA_TYPE, PROBLEM_SCHEMA, document, proble
 _TAGS = [
     {"name": "accounts", "description": "Who asks: accounts, sign-ins and API keys."},
     {"name": "users", "description": "For admins: the accounts, and what happened to them."},
+    {"name": "tasks", "description": "For admins: what the server does in the background."},
     {"name": "assets", "description": "Uploads, lists, changes, and the bytes themselves."},
     {
         "name": "clients and campaigns",

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mediakeep.events.watcher import Watcher
 from mediakeep.http.conditions import current_date
 from mediakeep.http.hot import HotAnswers, read_hot_request
 from mediakeep.http.problems import problem
@@ -40,12 +41,19 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._hot: HotAnswers | None = self.app_state.get("hot")
         self._was_hot = False
+        self._watcher: Watcher | None = self.app_state.get("watcher")
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
+
+    def shutdown(self) -> None:
+        """The server stops: event streams, which nothing else would end, end now."""
+        if self._watcher is not None:
+            self._watcher.close()
+        super().shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()

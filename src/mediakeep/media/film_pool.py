@@ -36,6 +36,11 @@ class FilmPool:
         self._turn = asyncio.Lock()
         self._context = Context()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a film that is asked for now would have to wait."""
+        return self._turn.locked()
+
     async def render(
         self,
         film: Film,

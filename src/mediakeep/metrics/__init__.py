@@ -7,6 +7,7 @@ the figures is not imported here: its library is of no use to decode processes.
 from mediakeep.metrics.cells import shared_folder
 from mediakeep.metrics.kinds import FOLDER_VARIABLE, Reading, figures
 from mediakeep.metrics.names import (
+    EVENT_STREAMS,
     RENDITIONS,
     REQUESTS_IN_PROGRESS,
     STORAGE_FAILURES,
@@ -22,6 +23,7 @@ from mediakeep.metrics.names import (
 )
 
 __all__ = [
+    "EVENT_STREAMS",
     "FOLDER_VARIABLE",
     "RENDITIONS",
     "REQUESTS_IN_PROGRESS",

@@ -31,6 +31,9 @@ BODY_BYTES = Counter(
     "status",
 )
 REQUESTS_IN_PROGRESS = Gauge("mediakeep_http_requests_in_progress", "Requests that are being answered.")
+EVENT_STREAMS = Gauge(
+    "mediakeep_event_streams", "Event streams that are open, which are no requests in progress."
+)
 
 UPLOADS = Counter(
     "mediakeep_uploads_total",

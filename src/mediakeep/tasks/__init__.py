@@ -1,7 +1,15 @@
 """Background work: asked for in the transaction that causes it, run by leases, tried again, never lost."""
 
 from mediakeep.tasks.registry import Again, Claimed, GiveUp, LeaseLost, periodic, task
-from mediakeep.tasks.service import cancel, enqueue, list_tasks, retry_dead, wake
+from mediakeep.tasks.service import (
+    cancel,
+    enqueue,
+    enqueue_all,
+    list_tasks,
+    retry_dead,
+    retry_some_dead,
+    wake,
+)
 
 __all__ = [
     "Again",
@@ -10,9 +18,11 @@ __all__ = [
     "LeaseLost",
     "cancel",
     "enqueue",
+    "enqueue_all",
     "list_tasks",
     "periodic",
     "retry_dead",
+    "retry_some_dead",
     "task",
     "wake",
 ]

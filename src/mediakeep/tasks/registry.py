@@ -55,6 +55,7 @@ class Claimed:
     payload: dict[str, Any]  # JSON, as is the state
     state: dict[str, Any]
     key: str | None
+    priority: int
     attempt: int
     max_attempts: int
     deadline_at: datetime | None
@@ -68,7 +69,7 @@ class Claimed:
         Call it last, after the rows that the step is about: whoever wakes or cancels a task locks in that order too.
         """
         statement = update(Task).where(Task.id == self.id, Task.lease_token == self.lease_token)
-        renewed = statement.values(leased_until=now_plus(self.lease_seconds)).returning(Task.id)
+        renewed = statement.values(leased_until=now_plus(self.lease_seconds), turn=None).returning(Task.id)
         if await session.scalar(renewed, execution_options={"synchronize_session": False}) is None:
             raise LeaseLost(f"the lease of task {self.id} is lost")
 

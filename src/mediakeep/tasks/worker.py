@@ -19,10 +19,11 @@ from mediakeep import metrics
 from mediakeep.errors import MediakeepError
 from mediakeep.library import Library
 from mediakeep.logs import hide_secrets
-from mediakeep.tasks import leases
+from mediakeep.tasks import leases, line
 from mediakeep.tasks.registry import Again, Claimed, GiveUp, LeaseLost, registered_tasks
 from mediakeep.tasks.schedule import enqueue_slots
 from mediakeep.tasks.service import WORK_WAITS
+from mediakeep.tasks.transport import Transport, stop
 
 _POLL_SECONDS = 1.0
 _SHORTEST_PAUSE_SECONDS = 0.05
@@ -30,6 +31,9 @@ _SCHEDULE_SECONDS = 10.0
 _LONGEST_BACK_OFF_SECONDS = 3600.0
 #: How long a cancelled step may take to end; its lease is given back only after it has.
 _LAST_SECONDS = 2.0
+
+#: One claim in so many goes to another priority than the first in line, so that none waits for ever.
+_CLAIMS_IN_A_ROUND = 8
 
 _TOO_LATE = "its deadline has passed"
 
@@ -51,10 +55,16 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Runs tasks while its block lasts; then lets running ones end for `grace_seconds` and gives back the others."""
+    """Runs tasks while its block lasts; then lets running ones end for `grace_seconds` and gives back the others.
 
-    def __init__(self, library: Library, *, grace_seconds: float = 5.0) -> None:
+    It hears at once of what this process enqueues and, given a `transport`, of what others do.
+    """
+
+    def __init__(
+        self, library: Library, *, transport: Transport | None = None, grace_seconds: float = 5.0
+    ) -> None:
         self._library = library
+        self._transport = transport
         self._database = library.database
         self._tasks = registered_tasks()
         self._grace_seconds = grace_seconds
@@ -64,6 +74,9 @@ class Worker:
         self._stopping = asyncio.Event()
         self._halt: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._unknown: set[str] = set()
+        self._admit_at = 0.0  # on the loop's clock
+        self._claims = 0
+        self._after = leases.BEFORE_ALL
 
     async def run(self) -> None:
         """Run tasks until cancelled."""
@@ -73,6 +86,7 @@ class Worker:
     async def __aenter__(self) -> Self:
         self._database.after_commit.append(self._on_commit)
         self._loops = {asyncio.create_task(self._dispatch()), asyncio.create_task(self._keep_schedule())}
+        self._listening = asyncio.create_task(self._listen())
         return self
 
     async def __aexit__(
@@ -80,6 +94,7 @@ class Worker:
     ) -> None:
         self._database.after_commit.remove(self._on_commit)
         self._stopping.set()
+        await stop(self._listening)
         if self._running:
             await asyncio.wait(self._running, timeout=self._grace_seconds)
         self._halt.set_result(None)  # cancels the others' steps
@@ -92,10 +107,18 @@ class Worker:
         steps = 0
         while True:
             self._news.clear()
-            steps += await self._settle()
-            if not self._running and not self._finished:
+            is_idle = not self._running and not self._finished
+            await self._admit()
+            started = await self._settle()
+            if is_idle and not started:
                 return steps
-            await self._news.wait()
+            steps += started
+            if self._running:
+                await self._news.wait()
+
+    async def _listen(self) -> None:
+        if self._transport:
+            await self._transport.listen(self._news.set)
 
     def _on_commit(self, info: dict[Any, Any]) -> None:
         if WORK_WAITS in info:
@@ -103,7 +126,7 @@ class Worker:
 
     async def _dispatch(self) -> None:
         is_news, is_failing = True, False
-        while not self._stopping.is_set() or self._running or self._finished:
+        while not self._is_over():
             self._news.clear()
             try:
                 pause = await self._look(is_news=is_news)
@@ -112,7 +135,10 @@ class Worker:
                 if not is_failing:
                     _log.warning("tasks cannot be claimed", error=describe(error))
                 pause, is_failing = _POLL_SECONDS, True
-            is_news = await _happens(self._news, within=pause)
+            is_news = not self._is_over() and await _happens(self._news, within=pause)
+
+    def _is_over(self) -> bool:
+        return self._stopping.is_set() and not self._running and not self._finished
 
     async def _look(self, *, is_news: bool) -> float:
         """Start what is due; returns how long to wait unless there are news.
@@ -121,16 +147,31 @@ class Worker:
         """
         due_in = 0.0 if is_news or self._finished else await self._due_in()
         if due_in <= 0:
+            if self._clock() >= self._admit_at:
+                await self._admit()
             await self._settle()
             if not self._room():
                 return _POLL_SECONDS
             due_in = await self._due_in()
-        return min(max(due_in, _SHORTEST_PAUSE_SECONDS), _POLL_SECONDS)
+        return max(due_in, _SHORTEST_PAUSE_SECONDS)
 
     async def _due_in(self) -> float:
         async with self._database.read() as session:
             seconds = await leases.due_in(session, self._tasks)
-        return _POLL_SECONDS if seconds is None else seconds
+        pause = _POLL_SECONDS if seconds is None else min(seconds, _POLL_SECONDS)
+        self._admit_at = self._clock() + pause
+        return pause
+
+    async def _admit(self) -> None:
+        """Have everything take its turn whose time has come; in several commits, so that others can write between."""
+        admitted = line.CHUNK
+        while admitted == line.CHUNK:
+            async with self._database.write() as session:
+                admitted = await line.admit(session)
+        self._admit_at = self._clock() + _POLL_SECONDS
+
+    def _clock(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def _settle(self) -> int:
         """Write which tasks are done and claim as many as there is room for, in one commit; returns how many started."""
@@ -138,8 +179,9 @@ class Worker:
         if not done and not room:
             return 0
         async with self._database.write() as session:
-            finished = await leases.finish(session, done)
-            claims = await leases.claim(session, self._tasks, limit=room) if room else []
+            connection = await session.connection()  # nothing here needs what a session adds
+            finished = await leases.finish(connection, done)
+            claims = await self._claim(connection, room) if room else []
         del self._finished[: len(done)]
         for lost in (claimed for claimed in done if claimed.id not in finished):
             _log.warning("task lost its lease", task=lost.name, task_id=lost.id)
@@ -148,6 +190,16 @@ class Worker:
             self._running.add(running)
             running.add_done_callback(self._ended)
         return len(claims)
+
+    async def _claim(self, session: leases.Executes, room: int) -> list[Claimed]:
+        self._claims += 1
+        if self._claims % _CLAIMS_IN_A_ROUND:
+            return await leases.claim(session, self._tasks, limit=room)
+        claims = await leases.claim(session, self._tasks, limit=1, after=self._after)
+        self._after = claims[0].priority if claims else leases.BEFORE_ALL
+        if len(claims) < room:
+            claims += await leases.claim(session, self._tasks, limit=room - len(claims))
+        return claims
 
     def _room(self) -> int:
         return 0 if self._stopping.is_set() else self._library.settings.task_concurrency - len(self._running)
@@ -173,20 +225,35 @@ class Worker:
 
     async def _perform(self, claimed: Claimed) -> _Ending | None:
         """Run one step while its lease and its time last; returns what to write about it."""
+        began_at = self._clock()
         step = asyncio.ensure_future(self._tasks[claimed.name].step(self._library, claimed))
-        lost = asyncio.create_task(self._keep_lease(claimed))
-        ends: set[asyncio.Future[Any]] = {step, lost, self._halt}
         try:
-            await asyncio.wait(ends, timeout=claimed.seconds_left, return_when=asyncio.FIRST_COMPLETED)
+            await self._wait_for(step, within=_least(claimed.lease_seconds / 3, claimed.seconds_left))
+            if step.done():  # as most are, before there is a lease to renew
+                return _ending(claimed, step)
+            return await self._see_through(claimed, step, began_at)
+        finally:
+            step.cancel()
+
+    async def _see_through(
+        self, claimed: Claimed, step: asyncio.Future[Again | None], began_at: float
+    ) -> _Ending | None:
+        left = None if claimed.seconds_left is None else claimed.seconds_left - (self._clock() - began_at)
+        lost = asyncio.create_task(self._keep_lease(claimed, held_until=began_at + claimed.lease_seconds))
+        try:
+            await self._wait_for(step, lost, within=left)
             if step.done():
                 return _ending(claimed, step)
             step.cancel()
             await asyncio.wait({step}, timeout=_LAST_SECONDS)
             return self._ending_of_interrupted(claimed, step, is_lost=lost.done())
         finally:
-            step.cancel()
             lost.cancel()
             await asyncio.wait({lost})
+
+    async def _wait_for(self, *ends: asyncio.Future[Any], within: float | None) -> None:
+        """Return when one of them ends, the time is over, or running steps are to stop."""
+        await asyncio.wait({*ends, self._halt}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
 
     def _ending_of_interrupted(
         self, claimed: Claimed, step: asyncio.Future[Again | None], *, is_lost: bool
@@ -200,13 +267,9 @@ class Worker:
             return leases.give_back if step.done() else None  # else its lease must run out first
         return _buried(claimed, _TOO_LATE)
 
-    async def _keep_lease(self, claimed: Claimed) -> None:
+    async def _keep_lease(self, claimed: Claimed, *, held_until: float) -> None:
         """Renew the lease until it is lost."""
-        clock = asyncio.get_running_loop().time
-        held_until = clock() + claimed.lease_seconds
-        while clock() < held_until:
-            await asyncio.sleep(min(claimed.lease_seconds / 3, held_until - clock()))
-            asked_at = clock()
+        while (asked_at := self._clock()) < held_until:
             try:
                 async with asyncio.timeout_at(held_until), self._database.write() as session:
                     is_held = await leases.renew(session, claimed)
@@ -216,6 +279,7 @@ class Worker:
                 if not is_held:
                     return
                 held_until = asked_at + claimed.lease_seconds
+            await asyncio.sleep(min(claimed.lease_seconds / 3, held_until - self._clock()))
 
     async def _write(self, claimed: Claimed, ending: _Writer) -> None:
         """Write how a step ended, if need be again and again while its lease lasts."""
@@ -272,6 +336,10 @@ def describe(error: BaseException) -> str:
 def back_off_seconds(attempt: int) -> float:
     """Doubles with each attempt up to an hour, and strays by half so that not all come back at once."""
     return min(2.0**attempt, _LONGEST_BACK_OFF_SECONDS) * random.uniform(0.5, 1.5)  # noqa: S311 no secret
+
+
+def _least(seconds: float, other: float | None) -> float:
+    return seconds if other is None else min(seconds, other)
 
 
 def _ending(claimed: Claimed, step: asyncio.Future[Again | None]) -> _Ending | None:

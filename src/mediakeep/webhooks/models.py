@@ -11,6 +11,7 @@ from mediakeep.db import Base, now_plus
 from mediakeep.db.base import BigInt, PublicId
 
 URL_CHARACTERS = 2048
+SECRET_CHARACTERS = 100
 
 
 class Webhook(Base):
@@ -27,7 +28,10 @@ class Webhook(Base):
     events: Mapped[list[str]]
     description: Mapped[str] = mapped_column(Text)
     #: What deliveries are signed with, as its owner sees it: "whsec_…".
-    secret: Mapped[str] = mapped_column(String(100))
+    secret: Mapped[str] = mapped_column(String(SECRET_CHARACTERS))
+    #: What they are also signed with until then: the secret before this one.
+    previous_secret: Mapped[str | None] = mapped_column(String(SECRET_CHARACTERS))
+    previous_until: Mapped[datetime | None]
     enabled: Mapped[bool]
     #: Why the server has switched it off.
     note: Mapped[str | None] = mapped_column(String(500))
@@ -39,17 +43,30 @@ class Webhook(Base):
     updated_at: Mapped[datetime] = mapped_column(default=now_plus())
 
 
-class Delivery(Base):
-    """An event on its way to a webhook, or arrived, or given up.
+class SigningSecret(Base):
+    """A user's own secret: what is sent to an address that is no webhook, such as a job's, is signed with it."""
 
-    `webhook_id` is no foreign key: whoever records an event need not wait for somebody who deletes the webhook, and a
-    task clears away what is left of one.
+    __tablename__ = "signing_secrets"
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    secret: Mapped[str] = mapped_column(String(SECRET_CHARACTERS))
+    previous_secret: Mapped[str | None] = mapped_column(String(SECRET_CHARACTERS))
+    previous_until: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now_plus())
+
+
+class Delivery(Base):
+    """An event on its way to a webhook or to an address of its own, or arrived, or given up.
+
+    `webhook_id` and `owner_id` are no foreign keys: whoever records an event need not wait for somebody who deletes the
+    webhook, and a task clears away what is left of one.
     """
 
     __tablename__ = "webhook_deliveries"
     __table_args__ = (
         CheckConstraint("status IN ('pending', 'delivered', 'failed')", name="status"),
         Index(None, "webhook_id", "created_at", "id"),
+        Index(None, "owner_id", "created_at", "id"),
         Index(None, "created_at"),
         {"sqlite_autoincrement": True},
     )
@@ -57,7 +74,10 @@ class Delivery(Base):
     id: Mapped[int] = mapped_column(BigInt, primary_key=True)
     #: Also the `webhook-id` by which receivers know that they have had it before.
     public_id: Mapped[str] = mapped_column(PublicId, unique=True)
-    webhook_id: Mapped[int] = mapped_column(BigInt)
+    #: The webhook that it is for; where there is none, whose it is and where it goes.
+    webhook_id: Mapped[int | None] = mapped_column(BigInt)
+    owner_id: Mapped[int | None] = mapped_column(BigInt)
+    url: Mapped[str | None] = mapped_column(String(URL_CHARACTERS))
     type: Mapped[str] = mapped_column(String(64))
     data: Mapped[dict[str, Any]]  # JSON
     created_at: Mapped[datetime] = mapped_column(default=now_plus())

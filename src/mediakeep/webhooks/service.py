@@ -1,7 +1,5 @@
 """The verbs of subscriptions."""
 
-import base64
-import secrets
 from typing import Any, Final, Literal, get_args
 
 from sqlalchemy import Select, delete, func, select
@@ -16,7 +14,7 @@ from mediakeep.db.base import as_public_id
 from mediakeep.errors import Conflict, NotFound
 from mediakeep.settings import Settings
 from mediakeep.tasks import enqueue
-from mediakeep.webhooks import outgoing
+from mediakeep.webhooks import outgoing, signing
 from mediakeep.webhooks.models import Webhook
 
 #: What may be subscribed to. A family holds whatever begins with its name.
@@ -46,6 +44,12 @@ EventType = Literal[
     "project.created",
     "project.updated",
     "project.deleted",
+    "job.*",
+    "job.created",
+    "job.updated",
+    "job.completed",
+    "job.failed",
+    "job.cancelled",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 
@@ -53,8 +57,6 @@ MAX_WEBHOOKS: Final = 20
 
 NOT_FOUND: Final = "Webhook not found"
 TOO_MANY: Final = f"You have {MAX_WEBHOOKS} webhooks, which is as many as one may have."
-
-_SECRET_BYTES = 32
 
 
 async def create(
@@ -82,7 +84,7 @@ async def create(
         events=events,
         description=description,
         enabled=enabled,
-        secret=f"whsec_{base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()}",
+        secret=signing.new_secret(),
     )
     session.add(webhook)
     await session.flush()
@@ -126,6 +128,16 @@ async def change(
     if "url" in changes or changes.get("enabled"):
         begin_anew(webhook)
         webhook.note = None
+    await session.flush()
+    await session.refresh(webhook)
+    return webhook
+
+
+async def rotate_secret(session: AsyncSession, actor: Actor, public_id: str) -> Webhook:
+    """Give the actor's subscription a new secret, as `signing.exchange` does. Raises `NotFound`."""
+    webhook = await get_for_change(session, actor, public_id)
+    signing.exchange(webhook)
+    webhook.updated_at = now_plus()
     await session.flush()
     await session.refresh(webhook)
     return webhook

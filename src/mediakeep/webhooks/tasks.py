@@ -46,10 +46,11 @@ async def _note(library: Library, claimed: Claimed, due: Due, answer: Answer) ->
 
 @periodic("webhooks.purge", every=lambda _: 3600)
 async def purge(library: Library, _claimed: Claimed) -> None:
-    """Remove deliveries of more than 30 days ago and of webhooks that are gone, a few at a time."""
+    """Remove deliveries of more than 30 days ago and of webhooks and users that are gone, a few at a time."""
     async with library.database.read() as session:
-        gone = await deliveries.gone_webhooks(session)
+        webhooks = await deliveries.gone_webhooks(session)
+        owners = await deliveries.gone_owners(session)
     forgotten = _CHUNK
     while forgotten == _CHUNK:
         async with library.database.write() as session:
-            forgotten = await deliveries.forget_old(session, gone, limit=_CHUNK)
+            forgotten = await deliveries.forget_old(session, webhooks=webhooks, owners=owners, limit=_CHUNK)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Body, Request, Response
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, StrictBool, ValidationError
 from pydantic_core import to_json
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -69,7 +69,7 @@ class BulkDeletion(BaseModel):
     model_config = body_config({"asset_ids": [_ID], "force": False})
 
     asset_ids: _Ids
-    force: bool = Field(False, description="Also those that have generations, with them.")
+    force: StrictBool = Field(False, description="Also those that have generations, with them.")
 
 
 class BulkDeleted(BaseModel):

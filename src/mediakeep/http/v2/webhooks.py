@@ -1,9 +1,11 @@
 """`/api/v2/webhooks`: where one's events are told, and the log of what was sent."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, TypeAdapter
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from mediakeep.accounts.actor import Actor
 from mediakeep.errors import Conflict, InvalidInput, MediakeepError, NotFound, PermissionDenied
@@ -14,13 +16,28 @@ from mediakeep.http.paging import PAGE_HEADERS, page_headers
 from mediakeep.http.problems import problem_responses
 from mediakeep.http.sessions import ReadSession, WriteSession
 from mediakeep.http.v2.auth_schemas import Time
-from mediakeep.webhooks import deliveries, service
-from mediakeep.webhooks.models import URL_CHARACTERS, Delivery, Webhook
+from mediakeep.webhooks import deliveries, service, signing
+from mediakeep.webhooks.models import URL_CHARACTERS, Delivery, SigningSecret, Webhook
 from mediakeep.webhooks.service import EVENT_TYPES, EventType
+
+
+class _WebhookId(StringConvertor):
+    """A part of a path that is none of the fixed ones, which would else allow what webhooks do."""
+
+    regex = r"(?!(?:secret|deliveries)$)[^/]+"
+
+
+register_url_convertor("webhook", _WebhookId())
 
 router = APIRouter(prefix="/api/v2/webhooks", tags=["webhooks"])
 
 _URL_EXAMPLE = "https://receiver.example/mediakeep"
+_SECRET_EXAMPLE = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 an example
+
+_PreviousUntil = Annotated[
+    Time | None,
+    Field(description="Until when the secret before this one signs as well.", examples=[None]),
+]
 
 _Url = Annotated[
     str,
@@ -87,17 +104,26 @@ class ShownWebhook(BaseModel):
     secret: str | None = Field(
         description="What deliveries are signed with. Null for API keys that may not write, and for admins who look at "
         "somebody else's.",
-        examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+        examples=[_SECRET_EXAMPLE],
     )
+    previous_secret_until: _PreviousUntil
     failing_since: Time | None = Field(description="Since when nothing has arrived.", examples=[None])
     created_at: Time
     updated_at: Time
+
+
+class ShownSecret(BaseModel):
+    secret: str = Field(examples=[_SECRET_EXAMPLE])
+    previous_secret_until: _PreviousUntil
 
 
 class ShownDelivery(BaseModel):
     id: str = Field(
         description="The `webhook-id` that it was sent with.",
         examples=["e2a4c5f0-0d53-4b6b-8a86-0b0a4f0d1c92"],
+    )
+    url: str | None = Field(
+        description="Where it goes, if no webhook says so: a job's `webhook_url`.", examples=[None]
     )
     type: str = Field(examples=["asset.created"])
     data: dict[str, Any] = Field(
@@ -162,13 +188,38 @@ async def list_webhooks(
     return Response(body, media_type="application/json", headers=headers)
 
 
-@router.get("/{webhook_id}", responses=_refusals(NotFound, may_not="read"))
+@router.get("/secret", responses=_refusals())
+async def read_secret(actor: WriteActor, session: WriteSession) -> ShownSecret:
+    """What is sent to addresses that are no webhooks, such as a job's `webhook_url`, is signed with this secret."""
+    return _secret(await signing.get_own(session, actor.user_id))
+
+
+@router.post("/secret", responses=_refusals())
+async def change_secret(actor: WriteActor, session: WriteSession) -> ShownSecret:
+    """Get a new secret for those addresses. For 24 hours what is sent is signed with both, the old one and the new."""
+    return _secret(await signing.exchange_own(session, actor.user_id))
+
+
+@router.get("/deliveries", response_model=list[ShownDelivery], responses=_page_of())
+async def list_own_deliveries(
+    request: Request, actor: ReadActor, session: ReadSession, limit: _Limit = 50, offset: _Offset = 0
+) -> Response:
+    """What was sent to one's addresses that are no webhooks, or is to be, newest first; kept for 30 days."""
+    return _page(
+        request,
+        await deliveries.list_own(session, actor, limit=limit, offset=offset),
+        limit=limit,
+        offset=offset,
+    )
+
+
+@router.get("/{webhook_id:webhook}", responses=_refusals(NotFound, may_not="read"))
 async def read_webhook(webhook_id: str, actor: ReadActor, session: ReadSession) -> ShownWebhook:
     """A webhook; its owner sees the secret."""
     return _shown(await service.get(session, actor, webhook_id), actor)
 
 
-@router.patch("/{webhook_id}", responses=_refusals(NotFound, InvalidInput))
+@router.patch("/{webhook_id:webhook}", responses=_refusals(NotFound, InvalidInput))
 async def change_webhook(
     request: Request, webhook_id: str, body: WebhookChanges, actor: WriteActor, session: WriteSession
 ) -> ShownWebhook:
@@ -178,19 +229,27 @@ async def change_webhook(
     return _shown(await service.change(session, actor, settings, webhook_id, changes), actor)
 
 
-@router.delete("/{webhook_id}", status_code=204, responses=_refusals(NotFound))
+@router.delete("/{webhook_id:webhook}", status_code=204, responses=_refusals(NotFound))
 async def delete_webhook(webhook_id: str, actor: WriteActor, session: WriteSession) -> None:
     """Delete a webhook with its log. What has not been sent yet is not sent any more."""
     await service.remove(session, actor, webhook_id)
 
 
-@router.post("/{webhook_id}/test", status_code=202, responses=_refusals(NotFound, Conflict))
+@router.post("/{webhook_id:webhook}/rotate-secret", responses=_refusals(NotFound))
+async def rotate_secret(webhook_id: str, actor: WriteActor, session: WriteSession) -> ShownWebhook:
+    """Give a webhook a new secret. For 24 hours deliveries are signed with both, the old one and the new."""
+    return _shown(await service.rotate_secret(session, actor, webhook_id), actor)
+
+
+@router.post("/{webhook_id:webhook}/test", status_code=202, responses=_refusals(NotFound, Conflict))
 async def test_webhook(webhook_id: str, actor: WriteActor, session: WriteSession) -> ShownDelivery:
     """Send a `webhook.test`, whatever the webhook's events are; the log tells how that went."""
     return _delivery(await deliveries.send_test(session, actor, webhook_id))
 
 
-@router.get("/{webhook_id}/deliveries", response_model=list[ShownDelivery], responses=_page_of(NotFound))
+@router.get(
+    "/{webhook_id:webhook}/deliveries", response_model=list[ShownDelivery], responses=_page_of(NotFound)
+)
 async def list_deliveries(
     request: Request,
     webhook_id: str,
@@ -200,14 +259,16 @@ async def list_deliveries(
     offset: _Offset = 0,
 ) -> Response:
     """What was sent, or is to be, newest first; kept for 30 days."""
-    found, total = await deliveries.list_page(session, actor, webhook_id, limit=limit, offset=offset)
-    headers = page_headers(request, base_url(request), total=total, limit=limit, offset=offset)
-    body = _DELIVERIES.dump_json([_delivery(one) for one in found])
-    return Response(body, media_type="application/json", headers=headers)
+    return _page(
+        request,
+        await deliveries.list_page(session, actor, webhook_id, limit=limit, offset=offset),
+        limit=limit,
+        offset=offset,
+    )
 
 
 @router.post(
-    "/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    "/{webhook_id:webhook}/deliveries/{delivery_id}/redeliver",
     status_code=202,
     responses=_refusals(NotFound, Conflict, not_found=deliveries.NOT_FOUND),
 )
@@ -228,15 +289,33 @@ def _shown(webhook: Webhook, actor: Actor) -> ShownWebhook:
         enabled=webhook.enabled,
         note=webhook.note,
         secret=webhook.secret if sees_secret else None,
+        previous_secret_until=_previous_until(webhook),
         failing_since=webhook.failing_since,
         created_at=webhook.created_at,
         updated_at=webhook.updated_at,
     )
 
 
+def _secret(own: SigningSecret) -> ShownSecret:
+    return ShownSecret(secret=own.secret, previous_secret_until=_previous_until(own))
+
+
+def _previous_until(holder: Webhook | SigningSecret) -> datetime | None:
+    until = holder.previous_until
+    return until if until is not None and until > datetime.now(UTC) else None
+
+
+def _page(request: Request, page: tuple[list[Delivery], int], *, limit: int, offset: int) -> Response:
+    found, total = page
+    headers = page_headers(request, base_url(request), total=total, limit=limit, offset=offset)
+    body = _DELIVERIES.dump_json([_delivery(one) for one in found])
+    return Response(body, media_type="application/json", headers=headers)
+
+
 def _delivery(row: Delivery) -> ShownDelivery:
     return ShownDelivery(
         id=row.public_id,
+        url=row.url,
         type=row.type,
         data=row.data,
         status=row.status,
