@@ -14,6 +14,7 @@ import pytest
 import structlog
 from argon2 import PasswordHasher
 from fastapi import FastAPI
+from sqlalchemy import Connection, Dialect
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.dialects.sqlite import aiosqlite
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -179,7 +180,24 @@ def warm_statements() -> Iterator[None]:
         ):  # part of the cache's keys, and new for each engine
             patch.setattr(dialect, "__eq__", lambda one, other: type(one) is type(other))
             patch.setattr(dialect, "__hash__", lambda one: hash(type(one)))
+            patch.setattr(dialect, "initialize", _once(dialect.initialize))
         yield
+
+
+def _once(initialize: Callable[..., None]) -> Callable[..., None]:
+    """What the first engine of a process asks its server about itself is what all of them hear."""
+    heard: dict[str, object] = {}
+
+    def initialize_like_the_first(dialect: Dialect, connection: Connection) -> None:
+        if not heard:
+            before = dict(vars(dialect))
+            initialize(dialect, connection)
+            heard.update(
+                {name: value for name, value in vars(dialect).items() if before.get(name, before) != value}
+            )
+        vars(dialect).update(heard)
+
+    return initialize_like_the_first
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -352,11 +370,11 @@ def two_servers(
         yield start_two_servers(installation)
 
 
-@pytest.fixture(scope="module", params=["sqlite-disk", "postgres-s3"])
+@pytest.fixture(scope="session", params=["sqlite-disk", "postgres-s3"])
 def two_servers_alone(
     request: pytest.FixtureRequest, install: Callable[[str], AbstractContextManager[Installation]]
 ) -> Iterator[TwoServers]:
-    """The same for the tests of one module, which would disturb others, or others them."""
+    """The same for tests that would disturb others, or others them."""
     with install(request.param) as installation:
         yield start_two_servers(installation)
 

@@ -16,7 +16,7 @@ README = Path(__file__).parents[2] / "README.md"
 @pytest.fixture(scope="module")
 def server(install):
     with install("sqlite-disk") as installation:
-        server = installation.serve(REGISTRATION="closed")
+        server = installation.serve(REGISTRATION="closed", EMBEDDED_WORKER="true")
         server.wait_until_ready()
         yield server
 
@@ -72,10 +72,17 @@ def test_what_is_private_is_not_there_for_others(tour):
     assert "404\n" in tour[1]
 
 
-def test_in_the_end_the_picture_is_gone_and_the_sound_is_left(server, tour, answer):
+def test_a_film_was_made_of_the_picture(tour, answer):
+    job = answer("job.json")
+    assert (job["status"], job["error_message"]) == ("completed", None)
+    assert (tour[0] / "film.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_in_the_end_the_picture_is_gone_and_the_others_are_left(server, tour, answer):
     assert f"Asset {answer('asset.json')['id']} deleted successfully" in tour[1]
     with server.client(answer("key.json")["key"]) as client:
-        assert [asset["id"] for asset in client.get("/api/v2/assets").json()] == [answer("sound.json")["id"]]
+        left = [asset["id"] for asset in client.get("/api/v2/assets").json()]
+        assert left == [answer("job.json")["asset_id"], answer("sound.json")["id"]]
 
 
 def test_the_tour_needs_nothing_but_curl_and_python():

@@ -118,14 +118,17 @@ async def test_what_the_provider_has_not_signed_does_nothing(
 
 
 async def test_a_webhook_for_an_unknown_job_or_of_a_provider_that_never_calls(
-    api, ask, rows, call, replicate
+    api, ask, rows, call, change_settings, replicate
 ):
+    """Nobody has this server ask Replicate for anything by that."""
+    change_settings(replicate_webhook_secret=provider.Settings().replicate_webhook_secret)
     await ask()
     [row] = await rows()
     assert is_problem(await call(row, {"id": "x"}, token="unknown"), 404, "Job not found")
     for name in ("local", "nobody"):
         answer = await api.post(f"/api/v2/providers/{name}/callbacks/{row.callback_token}")
         assert is_problem(answer, 404, "Job not found")
+    assert replicate.log("secret") == []
 
 
 async def test_a_webhook_about_another_prediction_or_a_job_that_has_ended_changes_nothing(

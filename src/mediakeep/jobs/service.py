@@ -310,7 +310,8 @@ async def end(session: AsyncSession, job: Job, status: Status, *, error: str | N
     job.input = values.told(job.input)  # files in data URLs are not needed any more
     if status == "completed":
         job.progress = 1.0
-    if status != "completed":
+        job.started_at = job.started_at or job.submitted_at  # it was done before anybody looked
+    else:
         await _change_generation(session, job, status)
     await session.flush()
     await record(session, f"job.{status}", job)
