@@ -50,7 +50,7 @@ def keep(
             ingest(library, received(data or pictures.jpeg())) as content,
             library.database.write() as session,
         ):
-            await content.record(session)
+            await content.record(session, owner_id=1)
             file = (await session.scalars(select(File).where(File.sha256 == content.received.sha256))).one()
             asset = Asset(
                 public_id=content.public_id,

@@ -18,7 +18,7 @@ def fail_with(library, received):
 
     async def fail_with(error):
         async with ingest(library, received(pictures.jpeg())) as content, library.database.write() as session:
-            await content.record(session)
+            await content.record(session, owner_id=1)
             raise error
 
     return fail_with
@@ -48,7 +48,7 @@ async def test_content_that_arrives_twice_at_once_is_kept_once(library, received
         async with ingest(library, part) as content:
             await barrier.wait()
             async with library.database.write() as session:
-                await content.record(session)
+                await content.record(session, owner_id=1)
             return content.recorded_key
 
     barrier = asyncio.Barrier(2)
@@ -90,7 +90,7 @@ async def test_bytes_whose_row_is_committed_stay_whatever_happens_then(library, 
     async def store_and_fail():
         async with ingest(library, received(pictures.jpeg())) as content:
             async with library.database.write() as session:
-                await content.record(session)
+                await content.record(session, owner_id=1)
             raise error
 
     with pytest.raises(type(error)):

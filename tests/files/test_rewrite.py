@@ -158,7 +158,7 @@ async def test_quality_is_what_the_settings_say(library, received):
         settings = library.settings.model_copy(update={"upload_quality": quality})
         one = replace(library, settings=settings)
         async with ingest(one, received(pictures.jpeg())) as content, library.database.write() as session:
-            await content.record(session)
+            await content.record(session, owner_id=1)
         sizes.append(content.received.size)
     assert sizes[0] < sizes[1] / 2
 
@@ -275,7 +275,7 @@ async def test_nothing_but_what_was_received_stays_in_the_scratch_folder(receive
     """That is removed by whoever received it."""
     part = received(pictures.jpeg(640, 480))
     async with ingest(library, part) as content, library.database.write() as session:
-        await content.record(session)
+        await content.record(session, owner_id=1)
     assert list(library.store.scratch.iterdir()) == [part.path]
 
 

@@ -68,6 +68,14 @@ async def test_many_are_enqueued_at_once_in_their_order(database, rows, claim):
         assert [(await claim(session)).payload["n"] for _ in there] == list(range(31))
 
 
+async def test_what_is_enqueued_at_once_takes_turns_with_others(database, claim):
+    async with database.write() as session:
+        await enqueue_all(session, "work", [{"n": n} for n in range(9)], owner_id=1)
+        await enqueue(session, "work", {"n": "another's"}, owner_id=2)
+    async with database.write() as session:
+        assert "another's" in [(await claim(session)).payload["n"] for _ in range(2)]
+
+
 async def test_a_waiting_task_is_woken_before_its_time(database, rows, claim):
     async with database.write() as session:
         task_id = await enqueue(session, "work", {}, delay_seconds=3600)

@@ -37,7 +37,7 @@ async def rename_tag(session: AsyncSession, actor: Actor, project_public_id: str
     changed, after = await rename_some(session, renaming, after=0)
     if after is None:
         return changed
-    await enqueue(session, "assets.rename_tag", {**renaming, "after": after})
+    await enqueue(session, "assets.rename_tag", {**renaming, "after": after}, owner_id=actor.user_id)
     return changed + await _count_others(session, renaming, after=after)
 
 

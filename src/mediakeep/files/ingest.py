@@ -76,8 +76,8 @@ class Ingested:
         }
         return facts.details | {name: value for name, value in read.items() if value is not None}
 
-    async def record(self, session: AsyncSession) -> RecordedFile:
-        """The file row of this content: the one there is, or a new one with the bytes just stored.
+    async def record(self, session: AsyncSession, *, owner_id: int) -> RecordedFile:
+        """The file row of this content: the one there is, or a new one with the bytes just stored, brought by that user.
 
         The upsert waits for a deletion of the same row that is under way, and holds off one to come.
         """
@@ -99,7 +99,7 @@ class Ingested:
         row = (await session.execute(_upsert(session.get_bind().dialect.name), values)).one()
         self.recorded_key = row.key
         if row.key == self.key and facts.thumbnail is None:
-            await enqueue(session, "files.derive", {"file_id": row.id})
+            await enqueue(session, "files.derive", {"file_id": row.id}, owner_id=owner_id)
         return RecordedFile(id=row.id, size=row.size)
 
 

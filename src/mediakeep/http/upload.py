@@ -145,7 +145,7 @@ async def take_upload(
         described.update(_describe(form, library_of(request).settings.default_visibility, belonging or {}))
 
     async def record(session: AsyncSession, content: Ingested, _form: Form) -> str:
-        file = await content.record(session)
+        file = await content.record(session, owner_id=actor.user_id)
         new = NewAsset(type=content.family, metadata=content.told, **described)
         asset_id = await assets.service.create(session, actor, new, file=file)
         return await assets.queries.show(session, actor, asset_id, shape=shape, told=told(request))

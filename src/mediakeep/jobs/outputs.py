@@ -100,7 +100,7 @@ async def _keep_assets(session: AsyncSession, job: Job, contents: Sequence[Inges
     belonging = await _belonging(session, job)
     ids: list[int] = []
     for number, content in enumerate(contents, 1):
-        file = await content.record(session)
+        file = await content.record(session, owner_id=job.owner_id)
         new = NewAsset(
             type=content.family,
             name=_name(job, number, len(contents)),
@@ -132,7 +132,7 @@ async def _keep_generations(
             )
             generation_id = more.public_id
         await generations.lock_for_image(session, owner, generation_id)
-        file = await content.record(session)
+        file = await content.record(session, owner_id=job.owner_id)
         await generations.attach(session, owner, generation_id, file)
         metadata = _metadata(job, number, content)
         await generations.change(session, owner, generation_id, {"metadata": metadata})

@@ -52,8 +52,8 @@ async def enqueue(
     """
     statement = _insert_statement(session.get_bind().dialect.name, delay_seconds, deadline_seconds)
     values = {
-        **_row(name, payload, priority=priority, max_attempts=max_attempts),
-        "owner_id": owner_id or 0,
+        **_row(name, owner_id=owner_id, priority=priority, max_attempts=max_attempts),
+        "payload": payload,
         "key": key,
         **({} if delay_seconds > 0 else {"of_owner": owner_id or 0, "of_priority": priority}),
     }
@@ -68,15 +68,15 @@ async def enqueue_all(
     name: str,
     payloads: Sequence[dict[str, Any]],  # JSON
     *,
+    owner_id: int | None = None,
     priority: int = 0,
     max_attempts: int | None = None,
 ) -> list[int]:
     """As `enqueue` for each of the payloads, in a few statements; the ids of the tasks in that order."""
-    first_turn = (await session.execute(_FIRST_TURN, {"of_owner": 0, "of_priority": priority})).scalar_one()
-    rows = [
-        {**_row(name, payload, priority=priority, max_attempts=max_attempts), "turn": turn}
-        for turn, payload in enumerate(payloads, first_turn)
-    ]
+    line = {"of_owner": owner_id or 0, "of_priority": priority}
+    first_turn = (await session.execute(_FIRST_TURN, line)).scalar_one()
+    same = _row(name, owner_id=owner_id, priority=priority, max_attempts=max_attempts)
+    rows = [{**same, "payload": payload, "turn": turn} for turn, payload in enumerate(payloads, first_turn)]
     # Asked for the order of the rows, SQLAlchemy would have SQLite insert them one by one.
     ids_by_turn = {row.turn: row.id for row in await session.execute(_INSERT_ALL, rows)}
     task_ids = [ids_by_turn[row["turn"]] for row in rows]
@@ -85,12 +85,11 @@ async def enqueue_all(
     return task_ids
 
 
-def _row(name: str, payload: dict[str, Any], *, priority: int, max_attempts: int | None) -> dict[str, Any]:
+def _row(name: str, *, owner_id: int | None, priority: int, max_attempts: int | None) -> dict[str, Any]:
     return {
         "name": name,
-        "payload": payload,
         "state": {},
-        "owner_id": 0,
+        "owner_id": owner_id or 0,
         "key": None,
         "priority": priority,
         "woken": False,

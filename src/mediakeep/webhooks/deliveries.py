@@ -89,14 +89,16 @@ async def tell(session: AsyncSession, recorded: Sequence[Recorded]) -> None:
     """
     owner_ids = sorted({event.owner_id for event in recorded})
     found = (await session.execute(_SUBSCRIBED, {"owner_ids": owner_ids})).all()
-    rows = [
-        _row(event.kind, {"id": event.subject, **event.data}, webhook_id=webhook.id)
-        for webhook in found
-        for event in recorded
-        if event.owner_id == webhook.owner_id and _asks_for(webhook.events, event.kind)
-    ]
-    if rows:
-        await _add(session, rows)
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for webhook in found:
+        rows.setdefault(webhook.owner_id, []).extend(
+            _row(event.kind, {"id": event.subject, **event.data}, webhook_id=webhook.id)
+            for event in recorded
+            if event.owner_id == webhook.owner_id and _asks_for(webhook.events, event.kind)
+        )
+    for owner_id, of_owner in rows.items():
+        if of_owner:
+            await _add(session, owner_id, of_owner)
 
 
 async def deliver_once(
@@ -110,7 +112,7 @@ async def deliver_once(
     """
     await signing.get_own(session, owner_id)
     row = _row(type_, data, owner_id=owner_id, url=url)
-    await _add(session, [row])
+    await _add(session, owner_id, [row])
     return str(row["public_id"])
 
 
@@ -136,24 +138,26 @@ def _row(
     }
 
 
-async def _add(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
-    """Add deliveries, each with its task: thousands, where a bulk call changes what many webhooks ask for."""
-    task_ids = await _enqueue(session, [row["public_id"] for row in rows])
+async def _add(session: AsyncSession, owner_id: int, rows: Sequence[dict[str, Any]]) -> None:
+    """Add an owner's deliveries, each with its task: thousands, where a bulk call changes what many webhooks ask for."""
+    task_ids = await _enqueue(session, owner_id, [row["public_id"] for row in rows])
     given = [{**row, "task_id": task_id} for row, task_id in zip(rows, task_ids, strict=True)]
     await session.execute(insert(_deliveries).values(next_attempt_at=now_plus()), given)
 
 
-async def _enqueue(session: AsyncSession, public_ids: Sequence[str]) -> list[int]:
+async def _enqueue(session: AsyncSession, owner_id: int, public_ids: Sequence[str]) -> list[int]:
     payloads = [{"delivery_id": public_id} for public_id in public_ids]
     # A step only fails where the database does; that is not to end what the receiver should get.
-    return await enqueue_all(session, "webhooks.deliver", payloads, priority=_PRIORITY, max_attempts=1000)
+    return await enqueue_all(
+        session, "webhooks.deliver", payloads, owner_id=owner_id, priority=_PRIORITY, max_attempts=1000
+    )
 
 
 async def send_test(session: AsyncSession, actor: Actor, webhook_id: str) -> Delivery:
     """Make a delivery that only says that it is a test. Raises `NotFound`, and `Conflict` where it is switched off."""
     webhook = await _get_switched_on(session, actor, webhook_id)
     row = _row("webhook.test", {"id": webhook.public_id}, webhook_id=webhook.id)
-    await _add(session, [row])
+    await _add(session, webhook.owner_id, [row])
     return await _get(session, webhook, row["public_id"])
 
 
@@ -163,7 +167,7 @@ async def redeliver(session: AsyncSession, actor: Actor, webhook_id: str, delive
     delivery = await _get(session, webhook, delivery_id)
     waits = delivery.status == "pending" and delivery.task_id is not None
     if not (waits and await wake(session, delivery.task_id or 0)):
-        [delivery.task_id] = await _enqueue(session, [delivery.public_id])
+        [delivery.task_id] = await _enqueue(session, webhook.owner_id, [delivery.public_id])
         delivery.status, delivery.attempts, delivery.finished_at = "pending", 0, None
     delivery.next_attempt_at = now_plus()
     await session.flush()

@@ -157,7 +157,7 @@ async def upload_media(request: Request, persona_id: Id, actor: WriteActor, wind
             metadata=content.told,
             belonging=Belonging(persona_id=str(persona_id)),
         )
-        file = await content.record(session)
+        file = await content.record(session, owner_id=actor.user_id)
         asset_id = await assets.service.create(session, actor, new, file=file)
         return await assets.queries.show(session, actor, asset_id, shape=SHAPE, told=told(request))
 

@@ -239,7 +239,7 @@ async def upload_image(
 
     async def record(session: AsyncSession, content: Ingested, _form: Form) -> str:
         await generations.lock_for_image(session, actor, generation_id)
-        file = await content.record(session)
+        file = await content.record(session, owner_id=actor.user_id)
         generation = await generations.attach(session, actor, generation_id, file)
         await forget(request, session, generation.asset_public_id)
         shown = _shown(request, generation)
