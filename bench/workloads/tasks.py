@@ -32,7 +32,7 @@ _WARM = 20
 _WARM_IN_A_ROW = 500
 
 #: As many as a process runs at a time, so that there are as many in each commit.
-_AT_ONCE = 2
+_AT_ONCE = 4
 
 _AT_LEAST = 0.5
 _MOST_MS = 50.0

@@ -1,5 +1,6 @@
 """The opened library: what every request and every task needs at hand."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ class Library:
     store: Store
     decoders: DecodePool
     films: FilmPool
+    #: Who fetches the outputs of a job holds one; there is a worker's slot more, so that a slow provider leaves one free.
+    output_slots: asyncio.Semaphore
 
 
 @asynccontextmanager
@@ -34,6 +37,7 @@ async def open_library(settings: Settings) -> AsyncIterator[Library]:
             store=open_store(settings),
             decoders=decoders,
             films=FilmPool(memory_bytes=settings.decode_memory_bytes),
+            output_slots=asyncio.Semaphore(max(1, settings.task_concurrency - 1)),
         )
     finally:
         decoders.close()

@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     embedded_worker: bool = Field(
         True, description="Run background tasks inside the server processes as well."
     )
-    task_concurrency: int = Field(2, ge=1, le=64, description="Tasks that one process runs at a time.")
+    task_concurrency: int = Field(4, ge=1, le=64, description="Tasks that one process runs at a time.")
 
     registration: Literal["closed", "open"] = Field(
         "closed", description="Whether anybody may register after the first account."
@@ -276,7 +276,10 @@ class Settings(BaseSettings):
         description='Models that stand for others, as JSON, such as `{"minimax/video-01": "local/ken-burns"}`.',
     )
     job_seconds: int = Field(
-        3600, ge=10, le=86_400, description="A generation job that takes longer is given up, seconds."
+        3600,
+        ge=10,
+        le=86_400,
+        description="A generation job that takes longer, once begun, is given up, seconds.",
     )
     max_active_jobs: int = Field(
         1000, ge=1, le=100_000, description="Generation jobs that a user may have waiting and running."

@@ -65,7 +65,7 @@ async def test_what_is_asked_is_answered_with_the_job(owner):
         "version": None,
         "prompt": "slowly",
         "input": {"image": f"{IMAGE[:40]}… ({len(IMAGE)} characters)", "duration": 1},
-        "notes": [],
+        "notes": ["local/ken-burns does not know the input 'prompt'; it was left out."],
         "video_url": None,
         "asset_id": None,
         "asset_ids": [],

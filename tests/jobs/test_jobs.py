@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from mediakeep.accounts.models import User
 from mediakeep.db import now_plus
-from mediakeep.jobs import tasks
+from mediakeep.jobs import service, tasks
 from mediakeep.jobs.providers import replicate as provider
 from mediakeep.tasks.models import Task
 from tests.conftest import PASSWORD
@@ -302,11 +302,12 @@ async def test_a_job_that_takes_too_long_is_given_up_and_cancelled_there(
 ):
     replicate.turn(latency_seconds=600)
     job, never = await ask(), await ask()
-    await change(never, created_at=now_plus(-3601))
+    await change(never, created_at=now_plus(-3601 - service.WAITING_SECONDS))
+    await change(job, created_at=now_plus(-3601))  # waiting is not what it may not take long for
     await work()
     assert (await read(never))["error_message"] == "It was not done within 3600 s."
     assert (await read(job))["status"] == "processing"
-    await change(job, created_at=now_plus(-3601))
+    await change(job, submitted_at=now_plus(-3601))
     assert (await finish(job))["error_message"] == "It was not done within 3600 s."
     assert [one["prediction"] for one in replicate.log("cancel")] == replicate.submissions()
 
@@ -318,7 +319,7 @@ async def test_what_ended_while_the_server_was_off_is_fetched_all_the_same(
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "_look", _stop)
         await work()
-    await change(job, created_at=now_plus(-3601))
+    await change(job, submitted_at=now_plus(-3601))
     assert (await finish(job))["status"] == "completed"
 
 
@@ -347,6 +348,8 @@ async def test_jobs_go_with_their_owner(app, owner, ask, work, rows, replicate):
     await ask()
     answer = await owner.request("DELETE", "/api/v2/auth/me", json={"password": PASSWORD})
     assert answer.status_code == 204, answer.text
+    await work()
+    assert len(replicate.log("cancel")) == 1  # it would go on, and want to be paid
     await work()
     assert await rows() == []
 
@@ -384,12 +387,28 @@ async def test_jobs_that_somebody_works_on_are_not_abandoned(
     waiting, lost, cancelled = await ask(), await ask(), await ask()
     await change(lost, submitted_at=now_plus(-5))
     async with library.database.write() as session:
-        for row in (await rows())[1:]:
-            await session.execute(update(Task).where(Task.id == row.task_id).values(status="cancelled"))
+        for row, status in zip((await rows())[1:], ("dead", "cancelled"), strict=True):
+            await session.execute(update(Task).where(Task.id == row.task_id).values(status=status))
     await tasks.end_abandoned(library, None)
     shown = [await read(one) for one in (waiting, lost, cancelled)]
-    assert [one["status"] for one in shown] == ["pending", "failed", "failed"]
+    assert [one["status"] for one in shown] == ["pending", "failed", "cancelled"]
     assert shown[1]["error_message"] == "submission could not be confirmed"
+    assert shown[2]["error_message"] == "An admin cancelled the task that ran it."
+
+
+async def test_a_job_whose_task_is_cancelled_is_cancelled_at_its_provider(
+    ask, read, work, library, rows, replicate
+):
+    replicate.turn(latency_seconds=600)
+    job = await ask()
+    await work()
+    async with library.database.write() as session:
+        await session.execute(
+            update(Task).where(Task.id == (await rows())[0].task_id).values(status="cancelled")
+        )
+    await tasks.end_abandoned(library, None)
+    assert (await read(job))["status"] == "cancelled"
+    assert [one["prediction"] for one in replicate.log("cancel")] == replicate.submissions()
 
 
 async def test_jobs_end_whatever_is_deleted_and_cancelled_meanwhile(

@@ -3,11 +3,13 @@
 import base64
 import json
 import uuid
+from contextlib import AsyncExitStack
 
 import httpx
 import pytest
 
 from mediakeep import outbound
+from mediakeep.jobs import outputs
 from mediakeep.jobs.providers import replicate as provider
 from tests.jobs.conftest import FLUX, MINIMAX, data_url
 from tests.samples import films, pictures
@@ -218,3 +220,33 @@ async def test_what_is_told_of_an_output_needs_no_prompt(owner, ask, finish, ans
         info = (await owner.get(f"/api/v2/assets/{done['asset_id']}/info")).json()
         assert info["name"] == name
     assert done["model_id"] == FLUX
+
+
+async def test_outputs_that_trickle_are_left_for_later(ask, work, read, keys, replicate, monkeypatch):
+    monkeypatch.setattr(outputs, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(outputs, "_LEAST_BYTES_PER_SECOND", 1 << 50)
+    job = await ask(MINIMAX)
+    while not (notes := (await read(job))["notes"]):
+        await work()
+    assert notes == ["Tried again: An output came too slowly."]
+    assert await keys() == []
+
+
+async def test_outputs_that_are_too_large_together_are_refused(ask, finish, keys, replicate, monkeypatch):
+    monkeypatch.setattr(outputs, "_OUTPUTS_TOGETHER", 0)
+    done = await finish(await ask(MINIMAX))
+    assert done["error_message"] == "The outputs together are larger than what is taken."
+    assert await keys() == []
+
+
+async def test_while_others_fetch_a_job_holds_no_worker(ask, work, read, finish, library, replicate):
+    job = await ask(MINIMAX)
+    slots = library.output_slots
+    async with AsyncExitStack() as stack:
+        while not slots.locked():
+            await stack.enter_async_context(slots)
+        for _ in range(20):
+            await work()
+        assert (await read(job))["status"] == "processing"
+        assert replicate.log("output") == []
+    assert (await finish(job))["status"] == "completed"

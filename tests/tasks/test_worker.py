@@ -158,7 +158,7 @@ async def test_no_more_run_at_once_than_the_setting_says(library, put, until):
         await put("work")
     async with Worker(library):
         await until(lambda rows: not rows)
-    assert most == library.settings.task_concurrency == 2
+    assert most == library.settings.task_concurrency == 4
 
 
 async def test_eight_workers_run_each_task_once(another_library, put, until):

@@ -16,7 +16,7 @@ from mediakeep.collections.service import KINDS
 from mediakeep.db import now_plus
 from mediakeep.library import Library
 from mediakeep.settings import Settings
-from mediakeep.tasks import Claimed, enqueue, list_tasks, periodic, task
+from mediakeep.tasks import Again, Claimed, enqueue, list_tasks, periodic, task, wake_all
 from mediakeep.tasks.schedule import database_time
 
 #: Assets that one transaction removes; under SQLite's one writer everybody else waits for it.
@@ -26,6 +26,9 @@ _TAG_CHUNK = 500
 
 #: Longer than a removal waits for its first attempts, so that one that is under way is rarely looked at.
 _RESUMED_AFTER_SECONDS = 3600
+
+#: The tasks of a user's jobs, and how long they may take to end before the user's row is tried again, seconds.
+_JOBS, _JOBS_SECONDS = "jobs.run", 2.0
 
 #: A task and its payload.
 _Removal = tuple[str, dict[str, Any]]
@@ -46,21 +49,26 @@ async def remove_collection(library: Library, claimed: Claimed) -> None:
 
 
 @task("assets.remove_user")
-async def remove_user(library: Library, claimed: Claimed) -> None:
+async def remove_user(library: Library, claimed: Claimed) -> Again | None:
     """Remove what a user who is gone owned: assets, a chunk at a time, collections, and the row last.
 
-    Nothing can be added meanwhile: whoever adds something locks the user's row and finds them gone.
+    Nothing can be added meanwhile: whoever adds something locks the user's row and finds them gone. Their jobs are
+    ended first, at providers that would go on and want to be paid as well.
     """
     user_id = claimed.payload["id"]
+    async with library.database.write() as session:
+        await wake_all(session, _JOBS, owner_id=user_id)
     while True:
         async with library.database.write() as session:
             if await _remove_some(session, library.settings, Asset.owner_id == user_id):
                 continue
             if await events.forget(session, user_id, limit=CHUNK):
                 continue
+            if await wake_all(session, _JOBS, owner_id=user_id):
+                return Again(_JOBS_SECONDS)
             await collections.service.delete_rows_of(session, user_id)
             await delete_row(session, user_id)
-            return
+            return None
 
 
 @task("assets.rename_tag")

@@ -1,8 +1,9 @@
 """What came out of a model: fetched at once, through the same pipeline as uploads, and made assets or generations."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from sqlalchemy import select
@@ -20,7 +21,7 @@ from mediakeep.files.ingest import Ingested, ingest
 from mediakeep.files.receive import Received, receiving
 from mediakeep.jobs import service
 from mediakeep.jobs.models import Job
-from mediakeep.jobs.providers.base import Look, Provider, RefusedByProvider
+from mediakeep.jobs.providers.base import Look, Provider, ProviderAway, RefusedByProvider
 from mediakeep.library import Library
 from mediakeep.media.sniff import describe, sniff
 from mediakeep.settings import MIB, Settings
@@ -32,6 +33,41 @@ _GENERATION_FORMATS: Final = frozenset({"png", "jpg", "webp"})
 
 _NAME_CHARACTERS = 80
 
+#: All outputs of a job may have as many bytes as so many of the largest.
+_OUTPUTS_TOGETHER = 4
+
+#: Outputs that are slower than this, once they have had some time, are left for later.
+_LEAST_BYTES_PER_SECOND = 16 * 1024
+_GRACE_SECONDS = 30.0
+
+
+class _Pace:
+    """What the outputs of a job may cost together: a trickle must not hold a worker, nor all of them fill the disk."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._seconds = 0.0
+        self._bytes = 0
+
+    @contextmanager
+    def output(self) -> Iterator[Callable[[int], None]]:
+        """For one output: what is called with its bytes so far. Raises `RefusedByProvider`, `ProviderAway`."""
+        began = time.monotonic()
+        size = 0
+
+        def check(so_far: int) -> None:
+            nonlocal size
+            size = so_far
+            if self._bytes + size > _OUTPUTS_TOGETHER * self._most_bytes:
+                raise RefusedByProvider("The outputs together are larger than what is taken.")
+            seconds = self._seconds + time.monotonic() - began
+            if seconds > _GRACE_SECONDS and self._bytes + size < seconds * _LEAST_BYTES_PER_SECOND:
+                raise ProviderAway("An output came too slowly.")
+
+        yield check
+        self._seconds += time.monotonic() - began
+        self._bytes += size
+
 
 @asynccontextmanager
 async def fetched(
@@ -41,10 +77,11 @@ async def fetched(
 
     Raises `RefusedByProvider` for what is no medium, or too large; `UndecodableMedia`; `Unavailable`.
     """
+    pace = _Pace(library.settings.max_output_bytes)
     async with AsyncExitStack() as stack:
         contents: list[Ingested] = []
         for output in outputs[:MAX_OUTPUTS]:
-            received = await stack.enter_async_context(_received(library, provider, output))
+            received = await stack.enter_async_context(_received(library, provider, output, pace))
             content = await stack.enter_async_context(ingest(library, received))
             if job.generation_id and content.format.name not in _GENERATION_FORMATS:
                 raise RefusedByProvider(
@@ -55,7 +92,9 @@ async def fetched(
 
 
 @asynccontextmanager
-async def _received(library: Library, provider: Provider, output: str) -> AsyncIterator[Received]:
+async def _received(
+    library: Library, provider: Provider, output: str, pace: _Pace
+) -> AsyncIterator[Received]:
     limit = library.settings.max_output_bytes
 
     def check_size(size: int) -> None:
@@ -63,6 +102,7 @@ async def _received(library: Library, provider: Provider, output: str) -> AsyncI
             raise RefusedByProvider(
                 f"An output has more than {limit / MIB:g} MB, which is as much as is taken."
             )
+        keep_pace(size)
 
     def check_head(head: bytes) -> None:
         if not head:
@@ -73,8 +113,10 @@ async def _received(library: Library, provider: Provider, output: str) -> AsyncI
             )
 
     async with receiving(library.store.scratch, on_size=check_size, on_head=check_head) as receiver:
-        await provider.fetch(output, receiver)
-        yield await receiver.finish()
+        with pace.output() as keep_pace:
+            await provider.fetch(output, receiver)
+            received = await receiver.finish()
+        yield received
 
 
 async def keep(

@@ -135,7 +135,7 @@ def fit(provider: Provider, model: Model, asked: Asked) -> Asked:
     Raises `InvalidInput` for what is missing or wrong.
     """
     given = dict(asked.input)
-    if asked.prompt and "prompt" in model.input_schema.get("properties", ["prompt"]):
+    if asked.prompt:
         given.setdefault("prompt", asked.prompt)
     fitting, dropped = schemas.known(model.input_schema, given)
     schemas.check(model.input_schema, fitting)
@@ -150,7 +150,8 @@ def fit(provider: Provider, model: Model, asked: Asked) -> Asked:
             "input": fitting,
             "version": model.version,
             "sources": {address: source for address, source in asked.sources.items() if address in used},
-            "notes": [*asked.notes, *_left_out(asked.model, dropped)],
+            # What was left out before is left out again where the prompt comes anew.
+            "notes": list(dict.fromkeys([*asked.notes, *_left_out(asked.model, dropped)])),
         }
     )
 
@@ -189,7 +190,7 @@ async def create(session: AsyncSession, actor: Actor, settings: Settings, asked:
     await lock_user(session, actor.user_id)
     await _check_room(session, actor, settings)
     await collections.service.resolve(session, actor.user_id, asked.belonging)
-    generation_id = await _begin_generation(session, actor, asked) if asked.asset_id else None
+    generation_id = None if asked.asset_id is None else await _begin_generation(session, actor, asked)
     public_id = str(uuid.uuid4())
     job = Job(
         public_id=public_id,
@@ -203,7 +204,7 @@ async def create(session: AsyncSession, actor: Actor, settings: Settings, asked:
         sources=asked.sources,
         notes=asked.notes,
         placing={**vars(asked.belonging), "visibility": asked.visibility},
-        target_asset_id=as_public_id(asked.asset_id) if asked.asset_id else None,
+        target_asset_id=None if asked.asset_id is None else as_public_id(asked.asset_id),
         generation_id=generation_id,
         webhook_url=asked.webhook_url,
         callback_token=secrets.token_urlsafe(32),
@@ -212,7 +213,7 @@ async def create(session: AsyncSession, actor: Actor, settings: Settings, asked:
             "jobs.run",
             {"job_id": public_id},
             owner_id=actor.user_id,
-            deadline_seconds=settings.job_seconds + _LAST_SECONDS,
+            deadline_seconds=settings.job_seconds + WAITING_SECONDS + _LAST_SECONDS,
         ),
     )
     session.add(job)
@@ -221,6 +222,8 @@ async def create(session: AsyncSession, actor: Actor, settings: Settings, asked:
     return job
 
 
+#: How long a job may wait for its turn before its own time begins.
+WAITING_SECONDS: Final = 24 * 3600.0
 #: After its own time a job gets as long to end in good order.
 _LAST_SECONDS = 3600.0
 
@@ -414,6 +417,10 @@ async def _get(session: AsyncSession, statement: Select[Job]) -> Job:
     return job
 
 
-def age_seconds(job: Job, now: datetime) -> float:
-    """How long ago it was asked for."""
-    return (now - job.created_at).total_seconds()
+def is_over(job: Job, now: datetime, settings: Settings) -> bool:
+    """Whether a job has had its time, or has waited too long for it. Waiting in this server's own line does not count."""
+    provider = PROVIDERS.get(job.provider)
+    began = job.started_at if provider and provider.is_line else job.submitted_at
+    if began is not None and (now - began).total_seconds() > settings.job_seconds:
+        return True
+    return (now - job.created_at).total_seconds() > settings.job_seconds + WAITING_SECONDS

@@ -58,9 +58,13 @@ _PROGRESS_STEP = 0.01
 
 #: What a job's owner reads of a fault of ours: what it was is in the log, and nobody else's business.
 _GIVEN_UP: Final = "It was given up after a fault of this server, whose log tells more."
+_TASK_CANCELLED: Final = "An admin cancelled the task that ran it."
 _THROTTLED: Final = "The provider had too many requests; it is asked again a little later."
 
 _LAST_LOOK_SECONDS = 30.0
+
+#: While others fetch outputs, seconds.
+_SLOT_SECONDS = 2.0
 
 _MOST_NOTES = 50
 
@@ -83,7 +87,7 @@ class _Run:
         #: Whether whoever asked for it is being deleted.
         self.is_orphan = is_orphan
         #: Whether it has had its time, or nobody wants it any more.
-        self.is_over = is_orphan or service.age_seconds(job, now) > library.settings.job_seconds
+        self.is_over = is_orphan or service.is_over(job, now, library.settings)
         #: Whether it may have begun, or not: somebody else was there, and is no more.
         self.is_unconfirmed = job.submitted_at is not None and job.reference is None
 
@@ -132,10 +136,9 @@ async def run(library: Library, claimed: Claimed) -> Again | None:
 
 async def _step(step: _Run) -> Again | None:
     job = step.job
-    step.provider.check_configured()
+    _check_configured(step)
     if step.is_over:
-        await _give_up(step)
-        return None
+        return await _give_up(step)
     if job.submitted_at is None:
         return await _submit(step)
     if step.is_unconfirmed:
@@ -147,15 +150,26 @@ async def _step(step: _Run) -> Again | None:
     return await _look(step)
 
 
-async def _give_up(step: _Run) -> None:
+def _check_configured(step: _Run) -> None:
+    """What is under way is not thrown away because a setting is missing just now."""
+    try:
+        step.provider.check_configured()
+    except NotConfigured as error:
+        if step.job.reference is None:
+            raise
+        raise ProviderAway(str(error)) from error
+
+
+async def _give_up(step: _Run) -> Again | None:
     """End a job that is over; not without what came out while nobody looked, a server that was off say."""
     look = await _last_look(step)
     if look and look.status == "succeeded" and not step.is_orphan:
-        await _complete(step, look)
-    elif step.is_unconfirmed:
+        return await _complete(step, look)
+    if step.is_unconfirmed:
         await _fail(step, NOT_CONFIRMED)
     else:
         await _fail(step, f"It was not done within {step.library.settings.job_seconds:g} s.")
+    return None
 
 
 async def _last_look(step: _Run) -> Look | None:
@@ -302,8 +316,7 @@ async def _look(step: _Run) -> Again | None:
     if look is None:
         return Again(0.0)
     if look.status == "succeeded":
-        await _complete(step, look)
-        return None
+        return await _complete(step, look)
     if look.status == "failed":
         await _fail(step, look.error or "The model failed without saying why.")
         return None
@@ -379,11 +392,21 @@ def _pause(step: _Run, look: Look) -> float:
     return min(max(elapsed * _PAUSE_SHARE, _SHORTEST_PAUSE), longest)
 
 
-async def _complete(step: _Run, look: Look) -> None:
-    """Fetch what came out and keep it, in one transaction with the end of the job."""
+async def _complete(step: _Run, look: Look) -> Again | None:
+    """Fetch what came out and keep it, in one transaction with the end of the job; later while others fetch."""
     if not look.outputs:
         await _fail(step, "The model's output holds no file.")
-        return
+        return None
+    slots = step.library.output_slots
+    if slots.locked() and not step.provider.is_line:  # a film that is just made would have to be made again
+        await _note_look(step, Look(status="running", progress=1.0))
+        return Again(_SLOT_SECONDS)
+    async with slots:
+        await _fetch(step, look)
+    return None
+
+
+async def _fetch(step: _Run, look: Look) -> None:
     settings = step.library.settings
     with suppress(_Ended):
         async with outputs.fetched(step.library, step.provider, step.job, look.outputs) as contents:
@@ -456,15 +479,24 @@ async def end_abandoned(library: Library, _claimed: Claimed) -> None:
         wanted = select(Job.id).where(Job.status.in_(ACTIVE), ~task_of.exists()).limit(_CHUNK)
         left = list(await session.scalars(wanted))
     for job_id in left:
-        await library.database.transact(partial(_end_abandoned, job_id))
+        provider, reference = await library.database.transact(partial(_end_abandoned, job_id))
+        if provider in PROVIDERS and reference is not None:
+            with suppress(Unavailable, RefusedByProvider, UnknownModel):
+                await PROVIDERS[provider](library).cancel(reference)
 
 
-async def _end_abandoned(job_id: int, session: AsyncSession) -> None:
+async def _end_abandoned(job_id: int, session: AsyncSession) -> tuple[str, str | None]:
+    """End one, unless somebody works on it after all; its provider, and what that calls it."""
     job = await session.scalar(select(Job).where(Job.id == job_id, Job.status.in_(ACTIVE)).with_for_update())
     if job is None:
-        return
+        return "", None
     ended = await session.get(Task, job.task_id) if job.task_id else None
     if ended is not None and ended.status == "queued":
-        return
-    is_unconfirmed = job.submitted_at is not None and job.reference is None
-    await service.end(session, job, "failed", error=NOT_CONFIRMED if is_unconfirmed else _GIVEN_UP)
+        return "", None
+    if ended is not None and ended.status == "cancelled":
+        await service.end(session, job, "cancelled", error=_TASK_CANCELLED)
+    elif job.submitted_at is not None and job.reference is None:
+        await service.end(session, job, "failed", error=NOT_CONFIRMED)
+    else:
+        await service.end(session, job, "failed", error=_GIVEN_UP)
+    return job.provider, job.reference

@@ -9,6 +9,7 @@ from mediakeep.tasks.service import (
     retry_dead,
     retry_some_dead,
     wake,
+    wake_all,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "retry_some_dead",
     "task",
     "wake",
+    "wake_all",
 ]

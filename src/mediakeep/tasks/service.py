@@ -110,6 +110,15 @@ async def wake(session: AsyncSession, task_id: int) -> bool:
     return await _change(session, statement.values(run_at=sooner, woken=True, turn=turn).returning(_t.c.id))
 
 
+async def wake_all(session: AsyncSession, name: str, *, owner_id: int) -> int:
+    """As `wake`, for all of an owner's tasks of this name; returns how many have not ended."""
+    theirs = select(_t.c.id).where(_t.c.owner_id == owner_id, _t.c.name == name, _t.c.status == QUEUED)
+    task_ids = list(await session.scalars(theirs.order_by(_t.c.id)))
+    for task_id in task_ids:
+        await wake(session, task_id)
+    return len(task_ids)
+
+
 async def cancel(session: AsyncSession, task_id: int) -> bool:
     """End a task that is not done. One that is running is stopped at its next renewal and cannot write its result.
 

@@ -7,11 +7,12 @@ import asyncio
 import base64
 import re
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, ClassVar, Final, Literal, TypeGuard
 from urllib.parse import quote, urlsplit
 
@@ -38,14 +39,14 @@ from mediakeep.jobs.providers.base import (
     digest,
 )
 from mediakeep.jobs.schemas import bounded
-from mediakeep.jobs.values import read_data_url, replaced, texts_in
+from mediakeep.jobs.values import read_data_url, replaced
 from mediakeep.settings import Settings, is_loopback
 
 #: A file of up to so many bytes goes into the request itself (https://replicate.com/docs/topics/predictions/input-files).
 _DATA_URL_BYTES: Final = 256_000
 _FILE_BYTES: Final = 100 * 10**6
 #: The logs of some models are long.
-_MOST_ANSWER_BYTES: Final = 32 << 20
+_MOST_ANSWER_BYTES: Final = 16 << 20
 
 _SILENCE_SECONDS = 30.0
 _API_SECONDS = 60.0
@@ -67,6 +68,8 @@ _LOGS_LOOKED_AT: Final = 4000
 _MOST_METRICS: Final = 20
 _LARGEST_METRIC: Final = 1e15
 _MOST_OUTPUTS: Final = 200
+#: How many values of an output are looked at.
+_MOST_NODES: Final = 10_000
 
 _VERSION = re.compile(r"[0-9a-f]{64}")
 
@@ -187,9 +190,14 @@ class Replicate(Provider):
         return found
 
     async def look(self, reference: str, order: Order, *, report: Report) -> Look:  # noqa: ARG002 it is one answer
-        prediction = await self._get(
-            f"/predictions/{quote(reference, safe='')}", unknown="Replicate no longer knows it."
-        )
+        try:
+            prediction = await self._get(
+                f"/predictions/{quote(reference, safe='')}", unknown="Replicate no longer knows it."
+            )
+        except _NotThere:
+            raise
+        except RefusedByProvider as error:  # the token, which may be good again before the output is lost
+            raise ProviderAway(str(error)) from error
         said = prediction.get("status")
         status = _STATUSES.get(said) if isinstance(said, str) else None
         if status is None:
@@ -452,9 +460,19 @@ def _is_order(entry: object, name: str, version: str, digests: Mapping[str, str]
 
 def _outputs(output: object) -> list[str]:
     """The addresses of files in an output of any shape."""
-    whole = {"output": output}
-    found = [text for _, text in texts_in(whole) if text.startswith(("https://", "http://", "data:"))]
-    return list(dict.fromkeys(found))[:_MOST_OUTPUTS]
+    found: dict[str, None] = {}
+    left = deque([output])
+    for _ in range(_MOST_NODES):
+        if not left or len(found) == _MOST_OUTPUTS:
+            break
+        one = left.popleft()
+        if isinstance(one, str) and one.startswith(("https://", "http://", "data:")):
+            found[one] = None
+        elif isinstance(one, Mapping):
+            left.extendleft(reversed(list(islice(one.values(), _MOST_NODES))))
+        elif isinstance(one, list):
+            left.extendleft(reversed(one[:_MOST_NODES]))
+    return list(found)
 
 
 def _progress(logs: object) -> float | None:
@@ -511,5 +529,5 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 def _joined(url: httpx.URL, location: str) -> str:
     try:
         return str(url.join(location))
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, ValueError) as error:  # the latter for "http:////]", of the standard library
         raise outbound.RefusedAddress("It leads to what is no address.") from error
