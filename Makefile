@@ -13,7 +13,7 @@ LOCKED := install --require-hashes --no-deps -r
 HAS_NODE := $(shell command -v npm > /dev/null && node -e 'process.exitCode = +(parseInt(process.versions.node) < 20)' 2> /dev/null && echo yes)
 WITH_NODE := $(if $(HAS_NODE),,PATH="$(CURDIR)/$(BIN):$$PATH")
 
-.PHONY: help serve dev test check format proof bench lock clean
+.PHONY: help serve dev test coverage check format proof bench lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,8 +25,11 @@ dev: $(VENV)/.dev ## The same, with coloured logs and restarts on change
 	MEDIAKEEP_LOG_FORMAT=console $(BIN)/mediakeep serve --reload
 
 test: $(VENV)/.dev $(VENV)/.servers check ## All checks and all tests
+	$(WITH_NODE) $(BIN)/python -m pytest -n 3 --dist worksteal
+
+coverage: $(VENV)/.dev $(VENV)/.servers ## The tests again, a third slower: which branches they reach
 	$(WITH_NODE) $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=
-	$(BIN)/coverage report | tail -n 1
+	$(BIN)/coverage report
 
 check: $(VENV)/.dev ## The quick gate: format, lint, types, layers
 	$(BIN)/ruff format --check --quiet src tests bench

@@ -83,7 +83,7 @@ def test_a_wrong_database_password_is_one_sentence(refusal, postgres_server):
     assert "MEDIAKEEP_DATABASE_URL" in refusal("serve", DATABASE_URL=wrong, SECRET_KEY="x" * 32)
 
 
-@pytest.mark.parametrize("command", ["serve", "worker", "fsck"])
+@pytest.mark.parametrize("command", ["serve", "fsck"])
 def test_an_empty_postgresql_wants_to_be_migrated_first(refusal, postgres_url, command):
     assert refusal(command, DATABASE_URL=postgres_url, SECRET_KEY="x" * 32) == (
         "mediakeep: The database has another version's schema; run `mediakeep migrate` first."

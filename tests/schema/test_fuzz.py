@@ -1,6 +1,11 @@
 """No request that schemathesis can think of gets a server error, or an answer that the OpenAPI document does not tell."""
 
+import pytest
+
 from tests.schema.fuzz import ENDING, fuzz, sign_up
+
+# Thousands of requests, which some machines do not make in two minutes.
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_no_request_gets_an_answer_that_is_not_documented(server_url, tmp_path):
