@@ -307,6 +307,7 @@ async def test_an_input_that_is_not_the_askers_to_see_is_as_one_that_is_not_ther
     theirs = [
         private.json()["url"],
         private.json()["url"].replace("localhost", "127.0.0.1"),
+        private.json()["url"].replace("http://localhost", "https://somebody@LOCALHOST"),
         private.json()["url"].replace("/api/v2", "/legacy/api/v2"),
         f"http://localhost:8000/api/v1/files/images/{private.json()['id']}",
         f"http://localhost:8000/media/download/{media}",

@@ -107,6 +107,7 @@ async def test_own_addresses_of_every_kind_are_handed_over(owner, ask, finish, a
     )
     addresses = [
         one["url"].replace("localhost", "127.0.0.1"),
+        one["url"].replace("http://localhost", "HTTPS://LocalHost"),
         f"{one['url']}?download=1#there",
         one["url"].replace("/api/", "/legacy/api/"),
         f"{one['url'].replace(one['id'], target)}",

@@ -1,9 +1,11 @@
 """The inputs of a job that are this library's own assets: which they are, and their files for providers."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
+
+import httpx
 
 from mediakeep.accounts.actor import Actor
 from mediakeep.assets import persona_media
@@ -32,12 +34,11 @@ async def find(library: Library, actor: Actor, values: Mapping[str, Any], bases:
     """
     sources: dict[str, str] = {}
     for path, text in texts_in(values):
-        base = next((one for one in bases if text.startswith(f"{one}/")), None)
-        if base is None or text in sources or not _is_address(text):
+        way = None if text in sources or not _is_address(text) else _way_to(text, bases)
+        if way is None:
             continue
         if len(sources) == _MOST_SOURCES:
             raise InvalidInput(f"A job has at most {_MOST_SOURCES} assets as inputs.", field=path)
-        way = re.split(r"[?#]", text[len(base) :], maxsplit=1)[0]
         try:
             sources[text] = await _named_by(library, actor, way)
         except NotFound as error:
@@ -47,7 +48,20 @@ async def find(library: Library, actor: Actor, values: Mapping[str, Any], bases:
 
 def _is_address(text: str) -> bool:
     """And not a sentence that begins with one."""
-    return len(text) <= _LONGEST_ADDRESS and not re.search(r"\s", text)
+    return text[:4].lower() == "http" and len(text) <= _LONGEST_ADDRESS and not re.search(r"\s", text)
+
+
+def _way_to(address: str, bases: Iterable[str]) -> str | None:
+    """Where below one of the bases an address leads, however it is spelt; None where it leads elsewhere."""
+    try:
+        given = httpx.URL(address)
+    except httpx.InvalidURL:
+        return None
+    for base in map(httpx.URL, bases):
+        above = base.path.rstrip("/")
+        if (given.host, given.port) == (base.host, base.port) and given.path.startswith(f"{above}/"):
+            return given.path[len(above) :]
+    return None
 
 
 async def _named_by(library: Library, actor: Actor, way: str) -> str:
