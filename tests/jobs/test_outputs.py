@@ -1,5 +1,6 @@
 """What models may answer with, and what is made of it."""
 
+import asyncio
 import base64
 import json
 import uuid
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from mediakeep import outbound
+from mediakeep.files.receive import receiving
 from mediakeep.jobs import outputs
 from mediakeep.jobs.providers import replicate as provider
 from tests.jobs.conftest import FLUX, MINIMAX, data_url
@@ -250,3 +252,27 @@ async def test_while_others_fetch_a_job_holds_no_worker(ask, work, read, finish,
         assert (await read(job))["status"] == "processing"
         assert replicate.log("output") == []
     assert (await finish(job))["status"] == "completed"
+
+
+async def test_what_trickles_in_is_looked_at_as_it_comes(app, change_settings):
+    """The second byte is sent once somebody has seen the first."""
+    seen = asyncio.Event()
+
+    async def trickle(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na")
+        await seen.wait()
+        writer.write(b"b")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
+        origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        change_settings(replicate_api_url=f"{origin}/v1")
+        scratch = app.state.library.store.scratch
+        async with (
+            asyncio.timeout(30),
+            receiving(scratch, on_size=lambda _: seen.set(), on_head=lambda _: None) as receiver,
+        ):
+            await provider.Replicate(app.state.library).fetch(f"{origin}/a.png", receiver)
+            assert (await receiver.finish()).size == 2

@@ -23,7 +23,7 @@ from standardwebhooks import WebhookVerificationError
 
 from mediakeep import outbound
 from mediakeep.errors import BadRequest
-from mediakeep.files.receive import BATCH_BYTES, Receiver
+from mediakeep.files.receive import Receiver
 from mediakeep.jobs.providers.base import (
     Look,
     Model,
@@ -228,7 +228,8 @@ class Replicate(Provider):
             return
         try:
             async with asyncio.timeout(_OUTPUT_SECONDS), self._opened_output(output) as answer:
-                async for chunk in answer.aiter_raw(BATCH_BYTES):
+                # As it comes: who gathers a batch first hears nothing of one that trickles.
+                async for chunk in answer.aiter_raw():
                     await receiver.write(chunk)
         except outbound.UnknownHost as error:
             raise ProviderAway(f"An output could not be fetched: {error}") from error
