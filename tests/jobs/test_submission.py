@@ -9,7 +9,7 @@ from mediakeep.db import database as db
 from mediakeep.db import now_plus
 from mediakeep.files.models import File
 from mediakeep.files.sweep import sweep
-from mediakeep.jobs import outputs, tasks
+from mediakeep.jobs import outputs, service, tasks
 from mediakeep.jobs.models import Job
 from mediakeep.jobs.providers import replicate as provider
 from mediakeep.jobs.service import note_callback
@@ -439,5 +439,15 @@ async def test_what_goes_wrong_before_anything_is_sent_is_no_submission(
         patch.setattr(provider.Replicate, "describe", _describe)
         await work()
     assert ((await rows())[0].submitted_at, replicate.log("submit")) == (None, [])
+    replicate.turn()
+    assert (await finish(job))["status"] == "completed"
+
+
+async def test_a_provider_that_says_nothing_holds_nobody_up(ask, owner, finish, replicate, monkeypatch):
+    monkeypatch.setattr(service, "_DESCRIBE_SECONDS", 0.1)
+    replicate.turn(answer="silent", answer_to="model")
+    model = await owner.get(f"/api/v2/models/{FLUX}")
+    assert (model.status_code, model.json()["detail"]) == (503, "The provider does not answer just now.")
+    job = await ask()
     replicate.turn()
     assert (await finish(job))["status"] == "completed"

@@ -3,6 +3,7 @@
 import asyncio
 
 from mediakeep.errors import InvalidInput, Unavailable
+from mediakeep.jobs import service
 from mediakeep.jobs.providers import PROVIDERS, provider_of
 from mediakeep.jobs.providers.base import Model, NotConfigured, RefusedByProvider, UnknownModel
 from mediakeep.library import Library
@@ -31,6 +32,6 @@ async def _describe(library: Library, model_id: str) -> Model | None:
     try:
         provider = provider_of(library, model_id)
         provider.check_configured()
-        return await provider.describe(model_id)
+        return await service.describe(provider, model_id)
     except (InvalidInput, NotConfigured, UnknownModel, RefusedByProvider, Unavailable):
         return None

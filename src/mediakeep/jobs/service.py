@@ -1,5 +1,6 @@
 """The verbs of jobs, as users know them."""
 
+import asyncio
 import secrets
 import uuid
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ from mediakeep.jobs.providers.base import (
     Model,
     NotConfigured,
     Provider,
+    ProviderAway,
     RefusedByProvider,
     UnknownModel,
 )
@@ -41,6 +43,8 @@ from mediakeep.tasks import enqueue, wake
 NOT_FOUND: Final = "Job not found"
 
 _RETRY_SECONDS = 10
+
+_DESCRIBE_SECONDS = 5.0
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -77,11 +81,20 @@ async def find_model(library: Library, model_id: str) -> Model:
     """A model by its id or alias. Raises `NotFound`, `InvalidInput`, `Unavailable`."""
     provider = _configured(library, resolve_alias(library.settings, model_id))
     try:
-        return await provider.describe(resolve_alias(library.settings, model_id))
+        return await describe(provider, resolve_alias(library.settings, model_id))
     except UnknownModel as error:
         raise NotFound(str(error)) from error
     except RefusedByProvider as error:
         raise Unavailable(str(error)) from error
+
+
+async def describe(provider: Provider, model: str) -> Model:
+    """As `Provider.describe`, for somebody who waits for an answer: not for as long as a task would wait."""
+    try:
+        async with asyncio.timeout(_DESCRIBE_SECONDS):
+            return await provider.describe(model)
+    except TimeoutError as error:
+        raise ProviderAway("The provider does not answer just now.") from error
 
 
 def resolve_alias(settings: Settings, model_id: str) -> str:
@@ -119,7 +132,7 @@ async def ask(
         **where,
     )
     try:
-        described = await provider.describe(model)
+        described = await describe(provider, model)
     except UnknownModel as error:
         raise InvalidInput(str(error), field="model_id") from error
     except RefusedByProvider as error:

@@ -343,7 +343,8 @@ async def _watched_look(step: _Run) -> Look | None:
     finally:
         looking.cancel()
         await asyncio.wait({looking})
-        looking.cancelled() or looking.exception()  # has been looked at, asyncio is to know
+        if not looking.cancelled():
+            looking.exception()  # has been looked at, asyncio is to know
 
 
 async def _note_progress(step: _Run, progress: float) -> bool:
