@@ -160,6 +160,17 @@ async def test_equal_outputs_share_a_file(ask, finish, keys, answer, replicate):
     assert (done["status"], len(done["asset_ids"]), len(await keys())) == ("completed", 2, 1)
 
 
+async def test_an_answer_of_nothing_but_brackets_is_not_taken_apart(
+    ask, work, read, answer, replicate, monkeypatch
+):
+    monkeypatch.setattr(provider, "_MOST_CONTAINERS", 100)
+    job = await ask()
+    answer({"status": "succeeded", "output": [[] for _ in range(200)]})
+    while not (notes := (await read(job))["notes"]):
+        await work()
+    assert notes == ["Tried again: Replicate's answer cannot be read."]
+
+
 async def test_no_more_outputs_than_are_kept_are_fetched(ask, finish, answer, replicate, monkeypatch):
     monkeypatch.setattr("mediakeep.jobs.outputs.MAX_OUTPUTS", 1)
     job = await ask()

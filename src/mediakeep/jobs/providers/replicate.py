@@ -47,6 +47,8 @@ _DATA_URL_BYTES: Final = 256_000
 _FILE_BYTES: Final = 100 * 10**6
 #: The logs of some models are long.
 _MOST_ANSWER_BYTES: Final = 16 << 20
+#: Lists and objects in one, where two bytes become a hundred: a model may answer with any number of empty ones.
+_MOST_CONTAINERS: Final = 1_000_000
 
 _SILENCE_SECONDS = 30.0
 _API_SECONDS = 60.0
@@ -361,6 +363,8 @@ class Replicate(Provider):
                 body = await _read(answer)
         except (httpx.HTTPError, TimeoutError) as error:
             raise ProviderAway(f"Replicate does not answer: {type(error).__name__}.") from error
+        if body.count(b"[") + body.count(b"{") > _MOST_CONTAINERS:
+            raise ProviderAway(_UNREADABLE)
         try:
             document = from_json(body) if body else {}
         except ValueError as error:
